@@ -1,0 +1,56 @@
+# Every command a developer or CI needs; `make help` prints them.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help run setup test test-long check fix bench lock
+
+help: ## Print this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Tocsin needs Python 3.11 or newer: install it, or name it with make PYTHON=/path/to/python3."; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)."; exit 1; }
+
+.venv/.runtime: .venv/bin/python requirements/runtime.txt pyproject.toml
+	@echo "Installing Tocsin's pinned dependencies into .venv ..."
+	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements/dev.txt
+	@echo "Installing the pinned tools of the tests into .venv ..."
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: .venv/.runtime ## Install into .venv: afterwards .venv/bin/tocsin runs.
+
+run: .venv/.runtime ## Start Tocsin with a sample app, and watch one event being delivered.
+	@$(BIN)/tocsin demo
+
+test: .venv/.dev ## Run all tests, installing what they need.
+	@tests/install-debian-packages
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+
+test-long: .venv/.dev ## Run the tests that take minutes.
+	@tests/install-debian-packages
+	@$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
+
+check: .venv/.dev ## Check formatting, lint, types and the one-way dependencies.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+fix: .venv/.dev ## Format, and mend what the linter can.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: .venv/.dev ## Print the benchmark table (under 10 minutes).
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Pin the dependencies anew (needs uv).
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build --group dev pyproject.toml -o requirements/dev.txt
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt

@@ -1,0 +1,104 @@
+"""What holds for every request and answer: a request id, safe headers, tolerant paths, HEAD, and no bug shown."""
+
+import re
+import uuid
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tocsin.api.problems import answer, crashed
+from tocsin.errors import InvalidInput, NotFound, RequestError
+
+LOG = structlog.get_logger()
+
+# Pages hold nothing from elsewhere and no inline code; answers of the API are never shown as pages.
+SAFE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class Answers:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(scope, send).run(self._app, receive)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._is_head = scope["method"] == "HEAD"
+        self._is_started = False
+        self._request_id = request_id(scope)
+        self._scope = {
+            **scope,
+            "path": tidy_path(scope["path"]),
+            "method": "GET" if self._is_head else scope["method"],
+        }
+
+    async def run(self, app: ASGIApp, receive: Receive) -> None:
+        refusal = refuse_nul(self._scope)
+        if refusal is not None:
+            await answer(refusal)(self._scope, receive, self._answer)
+            return
+        try:
+            await app(self._scope, receive, self._answer)
+        except Exception:
+            LOG.exception(
+                "request.crashed",
+                request_id=self._request_id,
+                method=self._scope["method"],
+                path=self._scope["path"],
+            )
+            if self._is_started:
+                raise
+            await crashed()(self._scope, receive, self._answer)
+
+    async def _answer(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._is_started = True
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            for name, value in SAFE_HEADERS.items():
+                headers.setdefault(name, value)
+        elif self._is_head and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def request_id(scope: Scope) -> str:
+    """The id that the client gave its request, when it is a plain one, or a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return str(uuid.uuid4())
+
+
+def refuse_nul(scope: Scope) -> RequestError | None:
+    """What to answer to an address with a NUL character, which PostgreSQL takes in no text; None for others."""
+    if "\0" in scope["path"]:
+        return NotFound("page")
+    if b"%00" in scope["query_string"]:
+        return InvalidInput({"query": ["must not hold NUL characters"]})
+    return None
+
+
+def tidy_path(path: str) -> str:
+    """`//v1/apps/` as `/v1/apps`: some clients join an address and a path with one slash too many."""
+    return "/" + path.strip("/")

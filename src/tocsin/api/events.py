@@ -1,0 +1,221 @@
+"""The hot endpoint: `POST /v1/apps/:app/events`, bare ASGI in front of the rest of the API.
+
+The first stop of an event: authenticated, decoded, handed to `ingest`, answered with 201 once it is durable.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tocsin.api import cloudevents
+from tocsin.api.answers import request_id, tidy_path
+from tocsin.api.problems import answer, crashed
+from tocsin.dates import parse_instant
+from tocsin.errors import InvalidInput, Malformed, TocsinError, TooLarge
+from tocsin.ingest import Draft, hash_request
+from tocsin.metrics import Metrics
+from tocsin.model import EventUser
+from tocsin.store.port import Accepted, IdempotencyKey
+from tocsin.verbs import Verbs
+
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+MAX_KEY_LENGTH = 255
+MAX_DEPTH = 64
+"""Levels of nesting in a request: what is deeper cannot be read by every receiver's JSON parser."""
+
+LOG = structlog.get_logger("tocsin.ingest")
+
+_PREFIX, _SUFFIX = "/v1/apps/", "/events"
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+class _EventIn(msgspec.Struct, frozen=True, kw_only=True):
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    type_data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    user: EventUser | None = None
+    created_at: str | None = None
+
+
+class _RequestIn(msgspec.Struct, frozen=True, kw_only=True):
+    event: _EventIn | msgspec.UnsetType = msgspec.UNSET
+    events: list[_EventIn] | msgspec.UnsetType = msgspec.UNSET
+
+
+_DECODER = msgspec.json.Decoder(_RequestIn)
+
+
+class EventsEndpoint:
+    """Answers posted events itself and leaves everything else to the application behind it."""
+
+    def __init__(self, behind: ASGIApp, *, verbs: Verbs, metrics: Metrics) -> None:
+        self._behind = behind
+        self._verbs = verbs
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._behind(scope, receive, send)
+            return
+        path = tidy_path(scope["path"])
+        ref = path[len(_PREFIX) : -len(_SUFFIX)]
+        if not (path.startswith(_PREFIX) and path.endswith(_SUFFIX)) or "/" in ref or not ref:
+            await self._behind(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        try:
+            accepted, is_list = await self._accept(ref, headers, receive)
+        except TocsinError as error:
+            LOG.info("event.refused", app=ref, error=type(error).__name__, request_id=request_id(scope))
+            await answer(error)(scope, receive, send)
+            return
+        except Exception:
+            LOG.exception("event.crashed", app=ref, request_id=request_id(scope))
+            await crashed()(scope, receive, send)
+            return
+        await _send_accepted(accepted, scope, send, is_list=is_list)
+
+    async def _accept(self, ref: str, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[Accepted, bool]:
+        authorization = headers.get(b"authorization")
+        token = None if authorization is None else authorization.decode("latin-1")
+        principal = await self._verbs.accounts.authenticate(token)
+        app = await self._verbs.apps.get_app(principal.user, ref)
+        body = await _read(headers, receive)
+        drafts, is_list = read_drafts(headers, body)
+        key = _idempotency_key(headers, body)
+        accepted = await self._verbs.ingest.accept(app, principal.user, drafts, key)
+        self._metrics.events.inc(0 if accepted.is_replay else len(accepted.bodies))
+        LOG.debug("event.accepted", app_id=app.id, count=len(accepted.bodies), handed_over=len(accepted.claims))
+        return accepted, is_list
+
+
+def read_drafts(headers: Mapping[bytes, bytes], body: bytes) -> tuple[list[Draft], bool]:
+    """The events of a request, and whether it was a list. Raises Malformed or InvalidInput naming the field."""
+    media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+    try:
+        body.decode()
+        _check_depth(body)
+        if media == cloudevents.STRUCTURED:
+            return [cloudevents.read_structured(body)], False
+        if media == cloudevents.BATCH:
+            return cloudevents.read_batch(body), True
+        if cloudevents.is_binary(headers):
+            return [cloudevents.read_binary(headers, body)], False
+        return _read_native(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+    except msgspec.DecodeError as error:
+        raise _malformed(error, body) from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"the body is not UTF-8: byte {error.start} is wrong") from error
+
+
+def _read_native(body: bytes) -> tuple[list[Draft], bool]:
+    request = _DECODER.decode(body)
+    if request.event is not msgspec.UNSET and request.events is not msgspec.UNSET:
+        raise InvalidInput({"events": ["cannot stand beside event"]})
+    if request.event is not msgspec.UNSET:
+        return [_draft(request.event, "")], False
+    if request.events is msgspec.UNSET:
+        raise InvalidInput({"event": ['is required: send {"event": {"type": "...", "type_data": {}}}']})
+    return [_draft(event, f"events[{position}].") for position, event in enumerate(request.events)], True
+
+
+def _draft(event: _EventIn, where: str) -> Draft:
+    if event.type is msgspec.UNSET or event.type_data is msgspec.UNSET:
+        missing = [name for name in ("type", "type_data") if getattr(event, name) is msgspec.UNSET]
+        raise InvalidInput({where + name: ["is required"] for name in missing})
+    return Draft(
+        type=event.type,
+        type_data=event.type_data,
+        user=event.user,
+        created_at=_created_at(event.created_at, where) if event.created_at else None,
+    )
+
+
+def _created_at(text: str, where: str) -> datetime | None:
+    try:
+        at = parse_instant(text)
+    except ValueError as error:
+        raise InvalidInput({f"{where}created_at": [str(error)]}) from error
+    return None if at.year == 1 else at  # Go's zero time means "not given"
+
+
+def _idempotency_key(headers: Mapping[bytes, bytes], body: bytes) -> IdempotencyKey | None:
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY_LENGTH or any(not 0x21 <= byte <= 0x7E for byte in key):
+        raise InvalidInput({"Idempotency-Key": [f"must be 1 to {MAX_KEY_LENGTH} visible ASCII characters"]})
+    return IdempotencyKey(f"key:{key.decode('ascii')}", hash_request(body))
+
+
+async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > MAX_REQUEST_BYTES:
+        raise TooLarge(f"the request is larger than {MAX_REQUEST_BYTES >> 20} MiB")
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    chunks, size = [body], len(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("the request ended before its body did")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > MAX_REQUEST_BYTES:
+            raise TooLarge(f"the request is larger than {MAX_REQUEST_BYTES >> 20} MiB")
+    return b"".join(chunks)
+
+
+def _check_depth(body: bytes) -> None:
+    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _STRUCTURE.finditer(body):
+        byte = match[0][:1]
+        if byte in b"[{":
+            depth += 1
+        elif byte in b"]}":
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise Malformed(f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _malformed(error: msgspec.DecodeError, body: bytes) -> Malformed:
+    found = _BYTE.search(str(error))
+    if not body.strip():
+        return Malformed("the body is empty: send a JSON object")
+    position = min(int(found[1]) if found else len(body), len(body))
+    line = body.count(b"\n", 0, position) + 1
+    column = position - (body.rfind(b"\n", 0, position) + 1) + 1
+    return Malformed(f"the body is not valid JSON: line {line}, column {column}")
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidInput:
+    match = _PLACE.match(str(error))
+    path = (match["path"] if match else None) or "body"
+    what = (match["what"] if match else str(error)).replace("`", "")
+    field = path.removeprefix("event.").replace("[...]", "[]")
+    return InvalidInput({field: [what[:1].lower() + what[1:]]})
+
+
+async def _send_accepted(accepted: Accepted, scope: Scope, send: Send, *, is_list: bool) -> None:
+    opening, closing = (b'{"events":[', b"]}") if is_list else (b'{"event":', b"}")
+    body = b"".join((opening, b",".join(accepted.bodies), closing))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id(scope).encode()),
+    ]
+    if accepted.is_replay:
+        headers.append((b"idempotent-replayed", b"true"))
+    await send({"type": "http.response.start", "status": 201, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

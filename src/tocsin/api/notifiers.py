@@ -1,0 +1,229 @@
+"""Notifiers of an app."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel
+
+from tocsin.api.bodies import Sent, described_body, read_body
+from tocsin.api.context import CurrentApp, CurrentUser, VerbsOf
+from tocsin.api.deliveries import DeliveryDetails, DeliveryDetailsAnswer
+from tocsin.api.instants import InstantIn, InstantOut
+from tocsin.api.problems import IN_APP, WITH_BODY, answers
+from tocsin.model import App, Notifier, NotifierState
+from tocsin.notifier_rules import NotifierWish
+from tocsin.verbs import Verbs
+
+router = APIRouter(prefix="/v1/apps/{app}/notifiers", tags=["Notifiers"])
+
+NotifierRef = Annotated[
+    str, Path(description="The notifier's id.", examples=["no-019b7e6a-1c2f-7a40-8d3b-5e9f2c6a1b70"])
+]
+
+EXAMPLE = {
+    "platform_id": "5982f145d48c3600273ef08a",
+    "name": "My custom webhook",
+    "active": True,
+    "send_all_events": True,
+    "type_data": {"webhook_url": "https://example.com/hooks/tocsin"},
+}
+
+
+class NotifierIn(Sent):
+    """A notifier to add or to change: what is not given takes its default, or stays.
+
+    A `type_data` that is not empty replaces the whole. `selected_events`, names of event types, is the older way to
+    say `selected_event_ids`, which wins.
+    """
+
+    platform_id: str | None = None
+    type: str | None = None
+    name: str | None = None
+    active: bool | None = None
+    send_all_alerts: bool | None = None
+    send_all_events: bool | None = None
+    selected_event_ids: list[str] | None = None
+    selected_events: list[str] | None = None
+    type_data: dict[str, Any] | None = None
+
+
+class PauseIn(Sent):
+    """Until when deliveries are held; without it, until `resume`."""
+
+    until: InstantIn | None = None
+
+
+class NotifierOut(BaseModel):
+    """`state`, `state_reason` and `held_until` tell how deliveries fare; `active` is the owner's switch."""
+
+    id: str
+    app_id: str
+    app: str
+    name: str
+    type: str
+    platform_id: str
+    active: bool
+    state: NotifierState
+    state_reason: str | None
+    held_until: InstantOut | None
+    send_all_alerts: bool
+    send_all_events: bool
+    selected_event_ids: list[str]
+    type_data: dict[str, Any]
+    created_at: InstantOut
+    updated_at: InstantOut
+
+    @classmethod
+    def of(cls, app: App, notifier: Notifier, verbs: Verbs) -> "NotifierOut":
+        return cls(
+            id=notifier.id,
+            app_id=app.id,
+            app=app.name,
+            name=notifier.name,
+            type=notifier.platform,
+            platform_id=verbs.notifiers.platforms[notifier.platform].id,
+            active=notifier.active,
+            state=notifier.state,
+            state_reason=notifier.state_reason,
+            held_until=notifier.held_until,
+            send_all_alerts=notifier.send_all_alerts,
+            send_all_events=notifier.send_all_events,
+            selected_event_ids=list(notifier.selected_event_ids),
+            type_data=notifier.type_data,
+            created_at=notifier.created_at,
+            updated_at=notifier.updated_at,
+        )
+
+
+class NotifierAnswer(BaseModel):
+    notifier: NotifierOut
+
+
+class NotifiersAnswer(BaseModel):
+    notifiers: list[NotifierOut]
+
+
+class SecretAnswer(BaseModel):
+    """The key of the `webhook-signature` header, as Standard Webhooks libraries take it."""
+
+    secret: str
+
+
+@router.get("", operation_id="list_notifiers", summary="List the notifiers of an app", responses=answers(*IN_APP))
+async def list_notifiers(app: CurrentApp, verbs: VerbsOf) -> NotifiersAnswer:
+    found = await verbs.notifiers.list(app)
+    return NotifiersAnswer(notifiers=[NotifierOut.of(app, notifier, verbs) for notifier in found])
+
+
+@router.post(
+    "",
+    operation_id="add_notifier",
+    summary="Add a notifier",
+    status_code=201,
+    responses=answers(*IN_APP, *WITH_BODY),
+    openapi_extra=described_body(NotifierIn, "notifier", example=EXAMPLE),
+)
+async def add_notifier(app: CurrentApp, user: CurrentUser, verbs: VerbsOf, request: Request) -> NotifierAnswer:
+    wish = await _read_wish(request)
+    return _answer(app, await verbs.notifiers.add(app, user, wish), verbs)
+
+
+@router.get("/{notifier}", operation_id="get_notifier", summary="Show a notifier", responses=answers(*IN_APP))
+async def get_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> NotifierAnswer:
+    return _answer(app, await verbs.notifiers.get(app, notifier), verbs)
+
+
+@router.patch(
+    "/{notifier}",
+    operation_id="edit_notifier",
+    summary="Change a notifier",
+    responses=answers(*IN_APP, *WITH_BODY, 409),
+    openapi_extra=described_body(NotifierIn, "notifier", example={"active": False}),
+)
+@router.put(
+    "/{notifier}",
+    operation_id="edit_notifier_by_put",
+    summary="Change a notifier: the same as PATCH",
+    responses=answers(*IN_APP, *WITH_BODY, 409),
+    openapi_extra=described_body(NotifierIn, "notifier", example={"active": False}),
+)
+async def edit_notifier(
+    app: CurrentApp, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf, request: Request
+) -> NotifierAnswer:
+    wish = await _read_wish(request)
+    return _answer(app, await verbs.notifiers.edit(app, user, notifier, wish), verbs)
+
+
+@router.delete(
+    "/{notifier}",
+    operation_id="remove_notifier",
+    summary="Remove a notifier; what waits for it is cancelled, and alert rules no longer name it",
+    status_code=204,
+    responses=answers(*IN_APP),
+)
+async def remove_notifier(app: CurrentApp, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf) -> None:
+    await verbs.notifiers.remove(app, user, notifier)
+
+
+@router.post(
+    "/{notifier}/test",
+    operation_id="test_notifier",
+    summary="Send a made-up deployment event at once, once, whatever the notifier's state; nothing of it is kept",
+    responses=answers(*IN_APP),
+)
+async def test_notifier(
+    app: CurrentApp, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf
+) -> DeliveryDetailsAnswer:
+    delivery, attempt = await verbs.notifiers.test(app, user, notifier)
+    return DeliveryDetailsAnswer(delivery=DeliveryDetails.of(delivery, [attempt]))
+
+
+@router.post(
+    "/{notifier}/pause",
+    operation_id="pause_notifier",
+    summary="Hold a notifier's deliveries back, to be sent later",
+    responses=answers(*IN_APP, *WITH_BODY, 409),
+    openapi_extra=described_body(PauseIn, "pause", required=False, example={"until": "2099-01-02T03:04:05Z"}),
+)
+async def pause_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf, request: Request) -> NotifierAnswer:
+    pause = await read_body(request, PauseIn, "pause")
+    return _answer(app, await verbs.notifiers.pause(app, notifier, until=pause.until), verbs)
+
+
+@router.post(
+    "/{notifier}/resume",
+    operation_id="resume_notifier",
+    summary="Send what was held back; harmless for a notifier that is not paused",
+    responses=answers(*IN_APP, 409),
+)
+async def resume_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> NotifierAnswer:
+    return _answer(app, await verbs.notifiers.resume(app, notifier), verbs)
+
+
+@router.get(
+    "/{notifier}/secret",
+    operation_id="get_secret",
+    summary="Show the signing secret of a notifier whose platform signs",
+    responses=answers(*IN_APP),
+)
+async def get_secret(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
+    return SecretAnswer(secret=await verbs.notifiers.secret(app, notifier))
+
+
+@router.post(
+    "/{notifier}/secret/rotate",
+    operation_id="rotate_secret",
+    summary="Sign with a new secret from the next attempt on",
+    responses=answers(*IN_APP, 409),
+)
+async def rotate_secret(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
+    return SecretAnswer(secret=await verbs.notifiers.rotate_secret(app, notifier))
+
+
+async def _read_wish(request: Request) -> NotifierWish:
+    sent = await read_body(request, NotifierIn, "notifier")
+    return NotifierWish(**sent.model_dump())
+
+
+def _answer(app: App, notifier: Notifier, verbs: Verbs) -> NotifierAnswer:
+    return NotifierAnswer(notifier=NotifierOut.of(app, notifier, verbs))

@@ -1,0 +1,211 @@
+"""The API's description, as an OpenAPI document and as a page drawn from it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from tocsin import __version__
+from tocsin.api.context import SiteOf
+from tocsin.api.status import PagesOf
+
+router = APIRouter(include_in_schema=False)
+
+METHODS = ("get", "post", "put", "patch", "delete")
+DESCRIPTION = (
+    "Tocsin speaks the notifications API that clients of the Scalingo platform know, and some more. "
+    "Send an API token as `Authorization: Bearer TOKEN`. Errors are JSON: `error` says in a sentence what is wrong, "
+    "and a 422 lists under `errors` the reasons for each field."
+)
+BASIC = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "An empty username with an API token as password; to make a token, username and password.",
+}
+
+
+@router.get("/openapi.json")
+async def get_description(request: Request) -> JSONResponse:
+    return JSONResponse(request.app.state.describe())
+
+
+@router.get("/docs")
+async def show_reference(request: Request, pages: PagesOf, site: SiteOf) -> HTMLResponse:
+    document = request.app.state.describe()
+    return pages.show(
+        "reference.html",
+        version=__version__,
+        site=site,
+        groups=group_operations(document, site.public_url),
+        schemas=[
+            Schema(name, str(schema.get("description", "")), list(_fields(schema)))
+            for name, schema in sorted(document["components"]["schemas"].items())
+        ],
+    )
+
+
+def describe(app: FastAPI, extra_paths: Mapping[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document of everything below /v1, health included; `extra_paths` add operations."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=DESCRIPTION,
+        routes=app.routes,
+        servers=[{"url": app.state.site.public_url}],
+        separate_input_output_schemas=False,
+    )
+    for path, item in extra_paths.items():
+        document["paths"].setdefault(path, {}).update(item)
+    components = document["components"]
+    components["securitySchemes"]["basic"] = BASIC
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    for operation in _operations(document):
+        # FastAPI's own description of a wrong parameter; ours has another shape.
+        refused = operation["responses"].get("422")
+        if refused is not None and "HTTPValidationError" in str(refused):
+            refused["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/Invalid"}
+    return document
+
+
+def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in document["paths"].values():
+        yield from (item[method] for method in METHODS if method in item)
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    type: str
+    is_required: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    name: str
+    description: str
+    fields: list[Field]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: str
+    phrase: str
+    schema: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    id: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    parameters: list[Field]
+    body: list[Field]
+    answers: list[Answer]
+    curl: str
+
+
+@dataclass(frozen=True)
+class Group:
+    name: str
+    operations: list[Operation] = field(default_factory=list)
+
+
+def group_operations(document: Mapping[str, Any], public_url: str) -> list[Group]:
+    """The operations by tag, in the order in which they stand in the document."""
+    groups: dict[str, Group] = {}
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                name = (item[method].get("tags") or ["More"])[0]
+                group = groups.setdefault(name, Group(name))
+                group.operations.append(_operation(path, method, item[method], public_url))
+    return list(groups.values())
+
+
+def _operation(path: str, method: str, described: Mapping[str, Any], public_url: str) -> Operation:
+    body = _json_of(described.get("requestBody", {}))
+    return Operation(
+        id=described["operationId"],
+        method=method.upper(),
+        path=path,
+        summary=described.get("summary", ""),
+        description=described.get("description", ""),
+        parameters=[_parameter(parameter) for parameter in described.get("parameters", ())],
+        body=list(_fields(body.get("schema", {}))),
+        answers=[_answer(status, answer) for status, answer in sorted(described["responses"].items())],
+        curl=_curl(path, method, described, public_url),
+    )
+
+
+def _json_of(content_owner: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = content_owner.get("content", {}).get("application/json", {})
+    return found
+
+
+def _parameter(parameter: Mapping[str, Any]) -> Field:
+    return Field(
+        name=parameter["name"],
+        type=f"{type_of(parameter.get('schema', {}))}, in {parameter['in']}",
+        is_required=bool(parameter.get("required")),
+        description=parameter.get("description", ""),
+    )
+
+
+def _answer(status: str, answer: Mapping[str, Any]) -> Answer:
+    phrase = HTTPStatus(int(status)).phrase if status.isdigit() else status
+    return Answer(status, answer.get("description") or phrase, type_of(_json_of(answer).get("schema", {})))
+
+
+def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[Field]:
+    """The fields of an object, those of objects inside it as `outer.inner`."""
+    required = schema.get("required", ())
+    for name, described in schema.get("properties", {}).items():
+        yield Field(prefix + name, type_of(described), name in required, described.get("description", ""))
+        yield from _fields(described, f"{prefix}{name}.")
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """A JSON schema's type in words: `string`, `list of Notifier`, `integer or null`."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return " or ".join(dict.fromkeys(type_of(option) for option in schema[key]))
+    if "enum" in schema:
+        return " or ".join(msgspec.json.encode(value).decode() for value in schema["enum"])
+    if schema.get("type") == "array":
+        inner = type_of(schema.get("items", {}))
+        return f"list of {inner}" if inner else "list"
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {type_of(schema['additionalProperties']) or 'anything'}"
+    kinds = schema.get("type", "")
+    return " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+
+
+def _curl(path: str, method: str, described: Mapping[str, Any], public_url: str) -> str:
+    """A command that makes the request, with a token from the environment."""
+    lines = ["curl" if method == "get" else f"curl -X {method.upper()}"]
+    schemes = [name for requirement in described.get("security", ()) for name in requirement]
+    if "bearer" in schemes:
+        lines.append('-H "Authorization: Bearer $TOKEN"')
+    elif "basic" in schemes:
+        lines.append('-u ":$TOKEN"')
+    body = _json_of(described.get("requestBody", {}))
+    example = body.get("example")
+    if example is None:
+        example = next(iter(body.get("schema", {}).get("examples", ())), None)
+    if example is not None:
+        lines.append("-H 'Content-Type: application/json'")
+        quoted = msgspec.json.encode(example).decode().replace("'", "'\\''")
+        lines.append(f"-d '{quoted}'")
+    lines.append(public_url + path.replace("{app}", "my-app").replace("{", "").replace("}", "").replace(" ", ""))
+    return " \\\n  ".join(lines)

@@ -1,0 +1,65 @@
+"""`tocsin serve`, `demo`, `migrate` and `doctor`: the server itself and its database."""
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tocsin.cli.deferred import demo as demonstration
+from tocsin.cli.deferred import doctor as examination
+from tocsin.cli.deferred import operate, server
+from tocsin.errors import ConfigError
+from tocsin.logs import configure_logs
+from tocsin.operator import Migrate
+from tocsin.settings import DEFAULT_PORT, read_settings
+
+
+class Role(StrEnum):
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+
+
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, metavar="P", help="Port to listen on; 0 for any.")]
+
+
+def add_commands(to: typer.Typer) -> None:
+    for command in (serve, demo, migrate, doctor):
+        to.command()(command)
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", metavar="H", help="Address to listen on.")] = "127.0.0.1",
+    port: Port = DEFAULT_PORT,
+    role: Annotated[Role, typer.Option("--role", help="What this process does.")] = Role.ALL,
+) -> None:
+    """Serve the API and deliver, in the foreground. SIGTERM and SIGINT drain and end it."""
+    settings = read_settings(os.environ)
+    configure_logs(log_format=settings.log_format, log_level=settings.log_level)
+    if role is not Role.ALL:
+        raise ConfigError(
+            f"--role {role} comes with PostgreSQL: on SQLite one process does everything, so leave --role away"
+        )
+    server.run(settings, host=host, port=port, beside=_greet if settings.log_format == "console" else None)
+
+
+async def _greet(_running: object, url: str) -> None:
+    typer.echo(f"Tocsin runs   status page {url}/   API {url}/v1   its docs {url}/docs")
+    typer.echo("Let people in tocsin user add NAME --email EMAIL   then tocsin token add NAME --name TOKEN")
+
+
+def demo(port: Port = DEFAULT_PORT) -> None:
+    """Start Tocsin with a sample app, and show an event being delivered."""
+    demonstration.run(os.environ, port=port)
+
+
+def migrate() -> None:
+    """Bring the database's schema up to date. Safe to repeat."""
+    typer.echo(operate.operate(Migrate()))
+
+
+def doctor() -> None:
+    """Look for what could stand in the way, a line for each check."""
+    if not examination.examine(os.environ):
+        raise typer.Exit(1)

@@ -1,0 +1,43 @@
+"""The only place that reads time, so that tests can advance it."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Wall-clock time, aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards; only differences mean anything."""
+        ...
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that stands still until it is advanced; for tests and simulations."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._now = start or datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        self._elapsed_seconds = 0.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._elapsed_seconds
+
+    def advance(self, by: timedelta | float) -> None:
+        """Move time on by a timedelta or a number of seconds."""
+        step = by if isinstance(by, timedelta) else timedelta(seconds=by)
+        self._now += step
+        self._elapsed_seconds += step.total_seconds()

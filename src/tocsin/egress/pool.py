@@ -1,0 +1,70 @@
+"""Connections that wait for their next request, by the address they were checked for."""
+
+import asyncio
+
+from tocsin.clock import Clock
+from tocsin.egress.connection import Connection
+
+# A connection idle for longer than this is asked for news before it is written to; younger ones the loop has just seen.
+_TRUSTED_SECONDS = 0.1
+
+
+class Pool:
+    def __init__(self, *, clock: Clock, per_address: int, idle_seconds: float = 15.0) -> None:
+        self._clock = clock
+        self._idle_seconds = idle_seconds
+        self._per_address = per_address
+        self._idle: dict[object, list[Connection]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, key: object) -> Connection | None:
+        """The connection used last, if one is left that its peer has not closed."""
+        waiting = self._idle.get(key)
+        while waiting:
+            connection = waiting.pop()
+            idle_seconds = self._clock.monotonic() - connection.idle_since_seconds
+            is_young = connection.is_open and idle_seconds < self._idle_seconds
+            if is_young and (idle_seconds < _TRUSTED_SECONDS or connection.is_still_quiet()):
+                return connection
+            connection.abort()
+        return None
+
+    def put(self, connection: Connection) -> None:
+        """Keep a connection for the next request, or close it."""
+        if not connection.is_reusable:
+            connection.abort()
+            return
+        waiting = self._idle.setdefault(connection.key, [])
+        if len(waiting) >= self._per_address:
+            connection.abort()
+            return
+        connection.idle_since_seconds = self._clock.monotonic()
+        waiting.append(connection)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._sweep)
+
+    def discard(self, connection: Connection) -> None:
+        waiting = self._idle.get(connection.key)
+        if waiting and connection in waiting:
+            waiting.remove(connection)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiting in self._idle.values():
+            for connection in waiting:
+                connection.abort()
+        self._idle.clear()
+
+    def _sweep(self) -> None:
+        self._timer = None
+        oldest = self._clock.monotonic() - self._idle_seconds
+        for key, waiting in list(self._idle.items()):
+            for connection in [found for found in waiting if found.idle_since_seconds <= oldest]:
+                waiting.remove(connection)
+                connection.abort()
+            if not waiting:
+                del self._idle[key]
+        if self._idle:
+            self._timer = asyncio.get_running_loop().call_later(self._idle_seconds / 4, self._sweep)

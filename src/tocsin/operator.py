@@ -1,0 +1,138 @@
+"""What operators ask for on the command line, carried out by whichever process has the database open.
+
+Commands are values, so that one line of JSON can hand them over (`control`). The answer is what is printed.
+"""
+
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+import structlog
+
+from tocsin import __version__
+from tocsin.errors import NotFound, RequestError, TocsinError
+
+if TYPE_CHECKING:
+    # Whoever asks a running server needs none of this, and starts the sooner.
+    from tocsin.model import User
+    from tocsin.verbs import Verbs
+
+LOG = structlog.get_logger("tocsin.operator")
+
+
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", forbid_unknown_fields=True):
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"  # a password may be in it
+
+
+class Greet(_Command, frozen=True, tag="greet"):
+    """Asks who answers."""
+
+
+class Migrate(_Command, frozen=True, tag="migrate"):
+    """Asks for a current schema, which whoever opens the database sees to."""
+
+
+class AddUser(_Command, frozen=True, tag="add_user"):
+    username: str
+    email: str
+    is_admin: bool = False
+    password: str | None = None
+
+
+class SetPassword(_Command, frozen=True, tag="set_password"):
+    username: str
+    password: str
+
+
+class AddLink(_Command, frozen=True, tag="add_link"):
+    username: str
+
+
+class AddToken(_Command, frozen=True, tag="add_token"):
+    username: str
+    name: str
+
+
+class AddApp(_Command, frozen=True, tag="add_app"):
+    name: str
+    owner: str
+
+
+Command = Greet | Migrate | AddUser | SetPassword | AddLink | AddToken | AddApp
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the other process made of a command: a text to print, or what stood in the way."""
+
+    output: str | None = None
+    error: str | None = None
+
+
+class Operator:
+    """Carries commands out."""
+
+    def __init__(self, verbs: "Verbs", *, public_url: str) -> None:
+        self._verbs = verbs
+        self._public_url = public_url
+
+    async def carry_out(self, command: Command) -> str:
+        """What the command prints, without the end of its line. Raises TocsinError with a sentence."""
+        accounts, apps = self._verbs.accounts, self._verbs.apps
+        match command:
+            case Greet():
+                return f"version {__version__} at {self._public_url}"
+            case Migrate():
+                return "the schema is current"
+            case AddUser():
+                added = await accounts.add_user(
+                    username=command.username,
+                    email=command.email,
+                    is_admin=command.is_admin,
+                    password=command.password,
+                )
+                return added.id
+            case SetPassword():
+                await accounts.set_password(await self._user(command.username), command.password)
+                return ""
+            case AddLink():
+                secret = await accounts.add_link(await self._user(command.username))
+                return f"{self._public_url}/login/{secret}"
+            case AddToken():
+                return (await accounts.add_token(await self._user(command.username), command.name)).secret
+            case AddApp():
+                return (await apps.add_app(await self._user(command.owner), command.name)).id
+            case _:
+                assert_never(command)
+
+    async def _user(self, name: str) -> "User":
+        try:
+            return await self._verbs.accounts.get_user(name)
+        except NotFound:
+            raise RequestError(f"there is no user {name!r}: tocsin user add makes one") from None
+
+    async def answer(self, line: bytes) -> bytes:
+        """Carry out a command that came as a line of JSON. Never raises: what went wrong is the answer."""
+        try:
+            reply = Reply(output=await self.carry_out(_DECODER.decode(line)))
+        except msgspec.MsgspecError:
+            reply = Reply(error=f"the running server (version {__version__}) does not know this command: restart it")
+        except TocsinError as error:
+            reply = Reply(error=error.message)
+        except Exception:
+            LOG.exception("operator.crashed")
+            reply = Reply(error="the running server failed to do this: see its log")
+        return msgspec.json.encode(reply)
+
+
+_DECODER: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+
+
+def read_reply(line: bytes) -> str:
+    """The text of an answer. Raises TocsinError with the sentence of one that tells of an error."""
+    try:
+        reply = msgspec.json.decode(line, type=Reply)
+    except msgspec.MsgspecError:
+        raise TocsinError("the running server answered with something else than a reply: restart it") from None
+    if reply.error is not None:
+        raise TocsinError(reply.error)
+    return reply.output or ""

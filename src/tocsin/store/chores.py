@@ -1,0 +1,36 @@
+"""What upkeep looks after, found cheaply: reads that say whether there is anything to write."""
+
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from tocsin.model import NotifierState
+from tocsin.store.deliveries import IS_PENDING, IS_SENDING
+from tocsin.store.schema import deliveries, fanouts, notifiers
+
+
+class Chores(msgspec.Struct, frozen=True, kw_only=True):
+    """Which kinds of upkeep have something to do."""
+
+    has_fanouts: bool
+    has_lost_leases: bool
+    has_expired: bool
+    has_unwanted: bool
+    has_pauses_over: bool
+
+
+def find_chores(connection: sa.Connection, now: datetime) -> Chores:
+    is_off = notifiers.c.state == NotifierState.OFF
+    waits = sa.exists().where(deliveries.c.notifier_id == notifiers.c.id, IS_PENDING)
+    row = connection.execute(
+        sa.select(
+            sa.exists().where(fanouts.c.event_id.is_not(None)),
+            sa.exists().where(IS_SENDING, deliveries.c.lease_until < now),
+            sa.exists().where(IS_PENDING, deliveries.c.expires_at <= now),
+            sa.exists().where(is_off, waits),
+            sa.exists().where(notifiers.c.state == NotifierState.PAUSED, notifiers.c.held_until <= now),
+        )
+    ).one()
+    names = Chores.__struct_fields__
+    return Chores(**dict(zip(names, map(bool, row), strict=True)))

@@ -1,0 +1,105 @@
+"""Events and the deliveries they start, where they are stored one at a time beside another change."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from tocsin.ids import first_hex_id, new_uuid7
+from tocsin.model import DeliveryState, Notifier
+from tocsin.store import notifiers as notifier_verbs
+from tocsin.store.port import INLINE_FANOUT, Dispatch, NewEvent
+from tocsin.store.schema import deliveries, events, fanouts
+
+T = TypeVar("T")
+
+
+def with_event(
+    connection: sa.Connection, change: Callable[[sa.Connection], T], event: NewEvent, dispatch: Dispatch
+) -> T:
+    """Make a change and store the event that tells of it, in one transaction; routed as things are after it."""
+    result = change(connection)
+    add_event(connection, event, dispatch)
+    return result
+
+
+def add_event(connection: sa.Connection, event: NewEvent, dispatch: Dispatch) -> None:
+    """Store an event with its deliveries."""
+    connection.execute(
+        events.insert().values(
+            id=event.id,
+            app_id=event.app_id,
+            user_id=event.user_id,
+            type=event.type,
+            received_at=event.received_at,
+            body=event.body,
+        )
+    )
+    if event.app_id is None:
+        return
+    wanted = dispatch.route(event, notifier_verbs.get_routes(connection, event.app_id))
+    if len(wanted) > INLINE_FANOUT:
+        connection.execute(
+            fanouts.insert().values(
+                event_id=event.id,
+                app_id=event.app_id,
+                notifier_ids=[notifier.id for notifier in wanted],
+                created_at=event.received_at,
+            )
+        )
+    elif wanted:
+        rows = [new_delivery(event, notifier, dispatch) for notifier in wanted]
+        connection.execute(deliveries.insert(), rows)
+
+
+def new_delivery(event: NewEvent, notifier: Notifier, dispatch: Dispatch) -> dict[str, Any]:
+    """A pending delivery's row, due at once."""
+    return {
+        "id": new_uuid7("de"),
+        "app_id": event.app_id,
+        "event_id": event.id,
+        "event_type": event.type,
+        "notifier_id": notifier.id,
+        "state": DeliveryState.PENDING,
+        "attempt_count": 0,
+        "next_attempt_at": event.received_at,
+        "created_at": event.received_at,
+        "expires_at": dispatch.expires_at(event, notifier),
+    }
+
+
+def list_events_of_app(
+    connection: sa.Connection, app_id: str, *, limit: int, offset: int, since: datetime | None = None
+) -> tuple[list[bytes], int]:
+    """A page of event bodies of an app, newest first, and how many there are in all."""
+    return _page(connection, _of_app(app_id, since), limit=limit, offset=offset)
+
+
+def list_events_of_user(
+    connection: sa.Connection, user_id: str, app_ids: Sequence[str], *, limit: int, offset: int
+) -> tuple[list[bytes], int]:
+    """A page of event bodies of a user: those of the given apps and the user's own, newest first, and the count."""
+    own = sa.and_(events.c.app_id.is_(None), events.c.user_id == user_id)
+    return _page(connection, [sa.or_(own, events.c.app_id.in_(app_ids))], limit=limit, offset=offset)
+
+
+def find_event(connection: sa.Connection, app_id: str, event_id: str) -> bytes | None:
+    """The body of an app's event."""
+    statement = sa.select(events.c.body).where(events.c.id == event_id, events.c.app_id == app_id)
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def _of_app(app_id: str, since: datetime | None) -> list[sa.ColumnElement[bool]]:
+    where: list[sa.ColumnElement[bool]] = [events.c.app_id == app_id]
+    if since is not None:
+        where.append(events.c.id >= first_hex_id(since))
+    return where
+
+
+def _page(
+    connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]], *, limit: int, offset: int
+) -> tuple[list[bytes], int]:
+    total = connection.execute(sa.select(sa.func.count()).select_from(events).where(*where)).scalar_one()
+    page = sa.select(events.c.body).where(*where).order_by(events.c.id.desc()).limit(limit).offset(offset)
+    return list(connection.execute(page).scalars()), total

@@ -1,0 +1,13 @@
+"""Alembic's entry: it runs on the connection that `tocsin.store.migrate` hands in, inside its transaction."""
+
+from alembic import context
+
+from tocsin.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=False,
+    render_as_batch=True,
+)
+context.run_migrations()

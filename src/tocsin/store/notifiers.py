@@ -1,0 +1,126 @@
+"""Notifiers of an app, and what routing needs to know of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tocsin.errors import Conflict
+from tocsin.model import Alert, DeliveryReason, Notifier, NotifierState
+from tocsin.store import deliveries
+from tocsin.store.port import AppRoutes
+from tocsin.store.schema import alerts, notifiers
+
+
+class Changed(Conflict):
+    """Someone else changed this at the same moment; try again."""
+
+
+def get_routes(connection: sa.Connection, app_id: str) -> AppRoutes:
+    """Every notifier and alert rule of an app, oldest first."""
+    rules = connection.execute(sa.select(alerts).where(alerts.c.app_id == app_id).order_by(alerts.c.id))
+    return AppRoutes(notifiers=tuple(list_notifiers(connection, app_id)), alerts=tuple(to_alert(row) for row in rules))
+
+
+def list_notifiers(connection: sa.Connection, app_id: str) -> list[Notifier]:
+    """The notifiers of an app, oldest first."""
+    statement = _present().where(notifiers.c.app_id == app_id).order_by(notifiers.c.id)
+    return [to_notifier(row) for row in connection.execute(statement)]
+
+
+def find_notifier(connection: sa.Connection, app_id: str, notifier_id: str) -> Notifier | None:
+    statement = _present().where(notifiers.c.app_id == app_id, notifiers.c.id == notifier_id)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else to_notifier(row)
+
+
+def find_sendable(connection: sa.Connection, notifier_id: str) -> Notifier | None:
+    """The notifier, when its deliveries may be sent now: it is active, and neither paused nor disabled."""
+    statement = sa.select(notifiers).where(
+        notifiers.c.id == notifier_id, notifiers.c.active, notifiers.c.state == NotifierState.ACTIVE
+    )
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else to_notifier(row)
+
+
+def add_notifier(connection: sa.Connection, notifier: Notifier) -> None:
+    connection.execute(notifiers.insert().values(**_values(notifier)))
+
+
+def edit_notifier(connection: sa.Connection, notifier: Notifier) -> None:
+    """Store a changed notifier. One that is off gets no more of what waits for it."""
+    connection.execute(notifiers.update().where(notifiers.c.id == notifier.id).values(**_values(notifier)))
+    if notifier.state is NotifierState.OFF:
+        deliveries.cancel_pending(connection, notifier.id, reason=DeliveryReason.NOTIFIER_OFF, at=notifier.updated_at)
+
+
+def change_notifier(connection: sa.Connection, before: Notifier, after: Notifier) -> Notifier:
+    """Store a changed notifier, if it is still as it was found. Raises Changed when it is not."""
+    statement = _present().where(notifiers.c.id == before.id).with_for_update()
+    row = connection.execute(statement).one_or_none()
+    if row is None or to_notifier(row) != before:
+        raise Changed
+    edit_notifier(connection, after)
+    return after
+
+
+def remove_notifier(connection: sa.Connection, notifier_id: str, *, at: datetime) -> None:
+    """Take a notifier away. Its row stays for the delivery log; what waited for it is cancelled."""
+    connection.execute(
+        notifiers.update()
+        .where(notifiers.c.id == notifier_id)
+        .values(removed_at=at, updated_at=at, active=False, state=NotifierState.OFF)
+    )
+    deliveries.cancel_pending(connection, notifier_id, reason=DeliveryReason.NOTIFIER_REMOVED, at=at)
+
+
+def remove_all_notifiers(connection: sa.Connection, app_id: str, *, last_event_id: str, at: datetime) -> None:
+    """Take away the notifiers of an app that is removed. Only the event that tells of it is still delivered."""
+    for notifier in list_notifiers(connection, app_id):
+        deliveries.cancel_pending(
+            connection,
+            notifier.id,
+            reason=DeliveryReason.APP_REMOVED,
+            at=at,
+            except_event_id=last_event_id,
+        )
+    # They stay active for that last delivery: routing finds none of them, for their app is gone.
+    connection.execute(
+        notifiers.update().where(notifiers.c.app_id == app_id, notifiers.c.removed_at.is_(None)).values(removed_at=at)
+    )
+
+
+def list_pauses_over(connection: sa.Connection, at: datetime) -> list[Notifier]:
+    """Paused notifiers whose time to resume has come."""
+    statement = _present().where(notifiers.c.state == NotifierState.PAUSED, notifiers.c.held_until <= at)
+    return [to_notifier(row) for row in connection.execute(statement)]
+
+
+def _present() -> "sa.Select[Any]":
+    return sa.select(notifiers).where(notifiers.c.removed_at.is_(None))
+
+
+def _values(notifier: Notifier) -> dict[str, Any]:
+    values = {name: getattr(notifier, name) for name in notifier.__struct_fields__}
+    return values | {"selected_event_ids": list(notifier.selected_event_ids)}
+
+
+def to_notifier(row: "sa.Row[Any]") -> Notifier:
+    values = {name: getattr(row, name) for name in Notifier.__struct_fields__}
+    values["selected_event_ids"] = tuple(row.selected_event_ids)
+    values["state"] = NotifierState(row.state)
+    return Notifier(**values)
+
+
+def to_alert(row: "sa.Row[Any]") -> Alert:
+    values = {name: getattr(row, name) for name in Alert.__struct_fields__}
+    return Alert(**values | {"notifiers": tuple(values["notifiers"])})
+
+
+def list_platforms_of(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, str]:
+    """The platform of each of these notifiers that is still there."""
+    statement = sa.select(notifiers.c.id, notifiers.c.platform).where(
+        notifiers.c.id.in_(notifier_ids), notifiers.c.removed_at.is_(None)
+    )
+    return {row.id: row.platform for row in connection.execute(statement)}

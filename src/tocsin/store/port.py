@@ -1,0 +1,171 @@
+"""The one door to the database: what a store offers, and the values that go through it.
+
+Plain verbs (`store.users`, `store.apps`, ...) are functions over a SQLAlchemy connection, shared by every database
+and run by `read` and `write`. The hot ones (add_events, claim, settle) are methods, written for each driver.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from tocsin.model import Alert, Attempt, DeliveryReason, DeliveryState, Notifier
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Verb = Callable[Concatenate[sa.Connection, P], T]
+
+INLINE_FANOUT = 200
+"""Deliveries made inside the ingest transaction; an event with more notifiers records the duty to make them."""
+
+
+class AlertFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an `alert` event says of the rule that fired, as far as it says it."""
+
+    alert_id: str | None = None
+    metric: str | None = None
+    container_type: str | None = None
+    limits: tuple[float, ...] = ()
+    send_when_below: bool | None = None
+
+
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event to store. `dedup_key` makes a second one with the same key answer with the first (CloudEvents)."""
+
+    id: str
+    app_id: str | None
+    user_id: str | None
+    type: str
+    body: bytes
+    received_at: datetime
+    dedup_key: str | None = None
+    alert: AlertFacts | None = None
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    key: str
+    request_hash: bytes
+
+
+class NewEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of one request, stored all or none."""
+
+    app_id: str
+    events: tuple[NewEvent, ...]
+    idempotency: IdempotencyKey | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to make one attempt, until the lease ends. `attempt` counts from 1."""
+
+    delivery_id: str
+    app_id: str
+    event_id: str
+    event_type: str
+    attempt: int
+    lease_token: str
+    claimed_at: datetime
+    expires_at: datetime
+    notifier: Notifier
+    body: bytes
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored events' bodies in the order they came, and what their storing left to do.
+
+    `claims` were handed over already leased; `waiting` names notifiers whose deliveries are due and unclaimed;
+    `has_fanout` says that deliveries are still to be made.
+    """
+
+    bodies: tuple[bytes, ...]
+    is_replay: bool = False
+    claims: tuple[Claim, ...] = ()
+    waiting: frozenset[str] = frozenset()
+    has_fanout: bool = False
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended and what becomes of its delivery."""
+
+    delivery_id: str
+    lease_token: str
+    attempt: Attempt
+    state: DeliveryState
+    reason: DeliveryReason | None = None
+    next_attempt_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """Claims, and for each notifier asked for that gave fewer than asked, when its next delivery is due."""
+
+    claims: tuple[Claim, ...]
+    next_due: Mapping[str, datetime | None]
+
+
+class AppRoutes(msgspec.Struct, frozen=True):
+    """What routing needs to know of an app: its notifiers and alert rules."""
+
+    notifiers: tuple[Notifier, ...]
+    alerts: tuple[Alert, ...]
+
+
+class Dispatch(Protocol):
+    """What the store asks while it stores an event; called inside the transaction, on the writer's thread."""
+
+    def route(self, event: NewEvent, routes: AppRoutes) -> Sequence[Notifier]:
+        """The notifiers that get this event."""
+        ...
+
+    def expires_at(self, event: NewEvent, notifier: Notifier) -> datetime:
+        """When an undelivered delivery is given up."""
+        ...
+
+    def may_send(self, notifier: Notifier) -> bool:
+        """Whether deliveries of this notifier can be sent by this process at all."""
+        ...
+
+    def take_slot(self, notifier: Notifier) -> bool:
+        """Reserve one attempt for a delivery of this notifier, so that it is stored already leased."""
+        ...
+
+    def give_back_slot(self, notifier_id: str) -> None:
+        """Undo `take_slot`: the transaction did not commit."""
+        ...
+
+    def lease_until(self, claimed_at: datetime) -> datetime: ...
+
+
+class Store(Protocol):
+    """A database, open. Every method raises StoreError while the database cannot answer."""
+
+    async def read(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a plain verb on a connection that cannot write."""
+        ...
+
+    async def write(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a plain verb in a transaction: durable when this returns, undone when it raises."""
+        ...
+
+    async def add_events(self, new: NewEvents) -> Accepted:
+        """Store the events of a request with their deliveries and idempotency row, durably, all or none.
+
+        Raises Conflict when the idempotency key was used with another request.
+        """
+        ...
+
+    async def claim(self, slots: Mapping[str, int]) -> Claimed:
+        """Lease due deliveries, at most as many for each notifier as given. Their attempt is counted by this."""
+        ...
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Record an attempt and move its delivery on. False when the lease was lost; nothing moves then."""
+        ...
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """Call `wake` (on the event loop) after each plain write: there may be work that was not there."""
+        ...
+
+    def close(self) -> None: ...

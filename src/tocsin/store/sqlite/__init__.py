@@ -1,0 +1,148 @@
+"""The embedded database: one file, one writing connection with group commit, readers beside it."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, cast
+
+import sqlalchemy as sa
+
+from tocsin.clock import Clock
+from tocsin.errors import ConfigError, StoreError
+from tocsin.store import deliveries
+from tocsin.store.migrate import migrate
+from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb
+from tocsin.store.sqlite.database import (
+    BUSY_TIMEOUT_SECONDS,
+    Lock,
+    connect_reader,
+    connect_writer,
+    database_path,
+    engine_over,
+    prepare_folder,
+)
+from tocsin.store.sqlite.hot import HotVerbs
+from tocsin.store.sqlite.writer import Transaction, Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 4
+
+
+class DatabaseInUse(ConfigError):
+    """Another process has the database open."""
+
+
+class SqliteStore:
+    """`tocsin.store.port.Store` on one SQLite file."""
+
+    def __init__(
+        self, url: str, *, clock: Clock, dispatch: Dispatch, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
+    ) -> None:
+        """Open the file, take its lock, apply migrations and free the leases of whoever had it before.
+
+        Raises DatabaseInUse when another process has it, ConfigError when it cannot be opened.
+        """
+        self.path = database_path(url)
+        prepare_folder(self.path)
+        self._lock = Lock(self.path)
+        if not self._lock.acquire():
+            raise DatabaseInUse(
+                f"{self.path} is in use by process {self._lock.holder()}: stop it first, "
+                "or set TOCSIN_DATABASE_URL to another file"
+            )
+        self._write_engine = engine_over(
+            partial(connect_writer, self.path, busy_timeout_seconds), poolclass=sa.StaticPool
+        )
+        try:
+            connection = self._open(clock)
+        except BaseException:
+            self._write_engine.dispose()
+            self._lock.release()
+            raise
+        self._read_engine = engine_over(
+            partial(connect_reader, self.path, busy_timeout_seconds), poolclass=sa.QueuePool, pool_size=READERS
+        )
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="tocsin-reader")
+        self._is_closed = False
+        self._dispatch = dispatch
+        self._hot = HotVerbs(clock, dispatch)
+        verbs = [self._hot.settle, self._hot.add_events, self._hot.claim, self._write_plain]
+        self._writer = Writer(connection, verbs, give_up=self._give_up)
+        self._wakes: list[Callable[[], None]] = []
+
+    def _open(self, clock: Clock) -> sa.Connection:
+        try:
+            connection = self._write_engine.connect()
+            migrate(connection)
+            # Whoever held these leases is gone, for this process holds the lock. In one transaction: an attempt
+            # noted for a lease that is still there could not be noted again at the next start.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            deliveries.free_leases(connection, at=clock.now())
+            connection.exec_driver_sql("COMMIT")
+        except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
+            cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+            raise ConfigError(f"TOCSIN_DATABASE_URL: cannot open {self.path}: {cause}") from error
+        return connection
+
+    async def read(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._is_closed:
+            raise StoreError("the database is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._readers, self._read, lambda connection: verb(connection, *args, **kwargs)
+        )
+
+    def _read(self, query: Callable[[sa.Connection], T]) -> T:
+        try:
+            with self._read_engine.connect() as connection:
+                raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+                raw.execute("BEGIN")  # one snapshot for all of the verb's statements
+                try:
+                    return query(connection)
+                finally:
+                    raw.execute("COMMIT")
+        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+            raise StoreError(f"the database cannot be read: {error}") from error
+
+    async def write(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        result = await self._writer.submit(self._write_plain, lambda connection: verb(connection, *args, **kwargs))
+        for wake in self._wakes:
+            wake()
+        return cast("T", result)
+
+    def _write_plain(self, transaction: Transaction, verbs: list[Callable[[sa.Connection], Any]]) -> list[Any]:
+        transaction.undo.append(self._hot.forget)
+        try:
+            return [verb(transaction.connection) for verb in verbs]
+        finally:
+            self._hot.forget()
+
+    async def add_events(self, new: NewEvents) -> Accepted:
+        return cast("Accepted", await self._writer.submit(self._hot.add_events, new))
+
+    def _give_up(self, result: Any) -> None:
+        """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves."""
+        if isinstance(result, Accepted):
+            for claim in result.claims:
+                self._dispatch.give_back_slot(claim.notifier.id)
+
+    async def claim(self, slots: Mapping[str, int]) -> Claimed:
+        return cast("Claimed", await self._writer.submit(self._hot.claim, slots))
+
+    async def settle(self, settlement: Settlement) -> bool:
+        return cast("bool", await self._writer.submit(self._hot.settle, settlement))
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        self._wakes.append(wake)
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._writer.close()
+        self._readers.shutdown()
+        self._read_engine.dispose()
+        self._write_engine.dispose()
+        self._lock.release()

@@ -1,0 +1,47 @@
+"""Leaving an e-mail notifier by a signed link, in one click (RFC 8058)."""
+
+import base64
+import hmac
+from functools import partial
+
+from tocsin.clock import Clock
+from tocsin.errors import NotFound
+from tocsin.store.members import remove_recipient
+from tocsin.store.port import Store
+
+SIGNATURE_BYTES = 16
+
+
+class Unsubscribe:
+    def __init__(self, *, store: Store, clock: Clock, key: bytes, public_url: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._key = key
+        self._public_url = public_url
+
+    def url(self, notifier_id: str, address: str) -> str:
+        """The link by which this address leaves this notifier. It does not expire: old mails keep working."""
+        text = f"{notifier_id} {address}".encode()
+        signed = self._sign(text) + text
+        return f"{self._public_url}/unsubscribe/{base64.urlsafe_b64encode(signed).rstrip(b'=').decode()}"
+
+    def read(self, code: str) -> tuple[str, str]:
+        """The notifier id and address of a link. Raises NotFound for one that we did not sign."""
+        try:
+            signed = base64.urlsafe_b64decode(code + "=" * (-len(code) % 4))
+            signature, text = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+            if not hmac.compare_digest(signature, self._sign(text)):
+                raise NotFound("subscription")
+            notifier_id, _, address = text.decode().partition(" ")
+        except ValueError as error:
+            raise NotFound("subscription") from error
+        return notifier_id, address
+
+    async def leave(self, code: str) -> str:
+        """Take the address off the notifier; answers with it. Harmless when it has left before."""
+        notifier_id, address = self.read(code)
+        await self._store.write(partial(remove_recipient, at=self._clock.now()), notifier_id, address)
+        return address
+
+    def _sign(self, text: bytes) -> bytes:
+        return hmac.digest(self._key, text, "sha256")[:SIGNATURE_BYTES]

@@ -1,0 +1,128 @@
+"""What must happen without a request: lost leases taken back, recorded fan-outs made, old things given up or pruned."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from tocsin.clock import Clock
+from tocsin.dispatch import Dispatcher
+from tocsin.errors import StoreError
+from tocsin.ids import new_uuid7
+from tocsin.model import DeliveryState
+from tocsin.store.chores import find_chores
+from tocsin.store.deliveries import (
+    add_fanned_out,
+    cancel_unwanted,
+    expire,
+    find_fanout,
+    prune,
+    reap_leases,
+)
+from tocsin.store.notifiers import list_platforms_of
+from tocsin.store.port import INLINE_FANOUT, Store
+
+ROUND_SECONDS = 5.0
+PRUNE_SECONDS = 600.0
+PRUNE_BATCH = 2000
+KEY_LIFETIME = timedelta(hours=24)
+"""How long an idempotency key is remembered."""
+
+
+class Upkeep:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        dispatch: Dispatcher,
+        retention_days: int,
+        resume_due: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._dispatch = dispatch
+        self._retention = timedelta(days=retention_days)
+        self._resume_due = resume_due
+        self._pruned = float("-inf")
+        self._woken = asyncio.Event()
+        self._log = structlog.get_logger("tocsin.upkeep")
+
+    def wake(self) -> None:
+        """There is something to look after now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look after things until cancelled."""
+        while True:
+            self._woken.clear()
+            try:
+                await self.round()
+            except StoreError as error:
+                self._log.warning("upkeep.store_unavailable", error=str(error))
+                await asyncio.sleep(1)
+            try:
+                async with asyncio.timeout(ROUND_SECONDS):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+
+    async def round(self) -> None:
+        """Do what is to be done now, once."""
+        now = self._clock.now()
+        chores = await self._store.read(find_chores, now)
+        if chores.has_fanouts:
+            await self._fan_out()
+        if chores.has_lost_leases:
+            count = await self._store.write(reap_leases, lease_until=now, at=now)
+            self._log.warning("upkeep.leases_taken_back", count=count)
+        if chores.has_expired:
+            count = await self._store.write(expire, at=now)
+            self._log.info("upkeep.deliveries_expired", count=count)
+        if chores.has_unwanted:
+            await self._store.write(cancel_unwanted, at=now)
+        if chores.has_pauses_over:
+            await self._resume_due()
+        if self._clock.monotonic() - self._pruned >= PRUNE_SECONDS:
+            await self._prune()
+
+    async def _fan_out(self) -> None:
+        """Make the deliveries of events with many notifiers, some in each transaction, until none is owed."""
+        while (duty := await self._store.read(find_fanout)) is not None:
+            done = duty.done_count
+            some = duty.notifier_ids[done : done + INLINE_FANOUT]
+            platforms = await self._store.read(list_platforms_of, some)
+            rows = [
+                {
+                    "id": new_uuid7("de"),
+                    "app_id": duty.app_id,
+                    "event_id": duty.event_id,
+                    "event_type": duty.event_type,
+                    "notifier_id": notifier_id,
+                    "state": DeliveryState.PENDING,
+                    "attempt_count": 0,
+                    "next_attempt_at": duty.received_at,
+                    "created_at": duty.received_at,
+                    "expires_at": duty.received_at + self._dispatch.lifetime(platforms[notifier_id]),
+                }
+                for notifier_id in some
+                if notifier_id in platforms
+            ]
+            done += len(some)
+            is_last = done >= len(duty.notifier_ids)
+            await self._store.write(add_fanned_out, duty.event_id, rows, done_count=done, is_last=is_last)
+
+    async def _prune(self) -> None:
+        """Remove what is older than the retention time, in short transactions."""
+        now = self._clock.now()
+        while True:
+            removed = await self._store.write(
+                prune,
+                finished_before=now - self._retention,
+                keys_before=now - KEY_LIFETIME,
+                limit=PRUNE_BATCH,
+            )
+            if removed < PRUNE_BATCH:
+                break
+        self._pruned = self._clock.monotonic()

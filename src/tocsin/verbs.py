@@ -1,0 +1,20 @@
+"""What can be done with Tocsin, in one place: the API, the dashboard and the operator commands call these."""
+
+from dataclasses import dataclass
+
+from tocsin.accounts import Accounts
+from tocsin.alerts import Alerts
+from tocsin.apps import Apps
+from tocsin.history import History
+from tocsin.ingest import Ingest
+from tocsin.notifiers import Notifiers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verbs:
+    accounts: Accounts
+    apps: Apps
+    notifiers: Notifiers
+    alerts: Alerts
+    history: History
+    ingest: Ingest

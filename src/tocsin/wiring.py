@@ -1,0 +1,193 @@
+"""The one place where the parts are put together. What is shared is passed in; nobody else reads settings."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.types import ASGIApp
+
+from tocsin import __version__
+from tocsin.accounts import Accounts
+from tocsin.alerts import Alerts
+from tocsin.api.application import build_api
+from tocsin.api.events import EventsEndpoint
+from tocsin.api.events_document import EVENTS_PATHS
+from tocsin.api.unsubscribe import unsubscribe_router
+from tocsin.apps import Apps
+from tocsin.catalogue import Catalogue
+from tocsin.clock import Clock, SystemClock
+from tocsin.deliver import Deliver, Pace
+from tocsin.dispatch import Dispatcher
+from tocsin.egress import Egress
+from tocsin.egress.addresses import AddressPolicy, check_url
+from tocsin.egress.mail import Mailer
+from tocsin.history import History
+from tocsin.ingest import Ingest
+from tocsin.keyring import Keyring, load_or_make, parse_keys
+from tocsin.metrics import Metrics
+from tocsin.notifiers import Notifiers
+from tocsin.platforms import load_platforms
+from tocsin.platforms.base import Platform
+from tocsin.settings import Settings
+from tocsin.slots import Slots
+from tocsin.store.health import check_store
+from tocsin.store.members import list_members
+from tocsin.store.sqlite import SqliteStore
+from tocsin.store.sqlite.database import database_path, prepare_folder
+from tocsin.unsubscribe import Unsubscribe
+from tocsin.upkeep import Upkeep
+from tocsin.verbs import Verbs
+from tocsin.worker import Worker
+
+ATTEMPTS_AT_ONCE = 256
+ATTEMPTS_AT_ONCE_PER_NOTIFIER = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A Tocsin process's parts."""
+
+    settings: Settings
+    verbs: Verbs
+    store: SqliteStore
+    worker: Worker
+    upkeep: Upkeep
+    egress: Egress
+    metrics: Metrics
+    api: ASGIApp
+
+    async def run(self) -> None:
+        """Deliver and look after things until cancelled."""
+        self.store.on_wake(self.worker.wake)
+        self.store.on_wake(self.upkeep.wake)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.worker.run())
+            tasks.create_task(self.upkeep.run())
+
+    async def drain(self) -> None:
+        """Let what is under way end, give back the rest, and close everything."""
+        await self.worker.drain(patience_seconds=self.settings.delivery_timeout)
+
+    async def close(self) -> None:
+        await self.verbs.accounts.finish()
+        await self.egress.aclose()
+        self.store.close()
+
+
+def load_keyring(settings: Settings) -> Keyring:
+    """The root secret: of the environment, or of the key file beside the embedded database."""
+    if settings.secret_key is not None:
+        return parse_keys(settings.secret_key)
+    path = database_path(settings.database_url)
+    prepare_folder(path)
+    return load_or_make(path.with_name(f"{path.name}.key"))
+
+
+def ready_platforms(platforms: Mapping[str, Platform], settings: Settings) -> frozenset[str]:
+    """The platforms that are set up: those that require nothing, or whose setting is there."""
+    given = {"TOCSIN_SMTP_URL"} if settings.smtp_url else set()
+    return frozenset(name for name, platform in platforms.items() if platform.requires in {None, *given})
+
+
+async def build(settings: Settings, *, public_url: str, clock: Clock | None = None) -> Running:
+    """Open the database and put every part together. Raises ConfigError, DatabaseInUse among them."""
+    clock = clock or SystemClock()
+    catalogue = Catalogue.load()
+    platforms = load_platforms()
+    ready = ready_platforms(platforms, settings)
+    slots = Slots(limit=ATTEMPTS_AT_ONCE, limit_per_notifier=ATTEMPTS_AT_ONCE_PER_NOTIFIER)
+    dispatch = Dispatcher(
+        catalogue=catalogue, platforms=platforms, ready=ready, slots=slots, lease_seconds=settings.lease_seconds
+    )
+    keyring = load_keyring(settings)
+    policy = AddressPolicy.parse(settings.egress_allow)
+    egress = build_egress(settings, policy, clock)
+    metrics = Metrics()
+    store = SqliteStore(settings.database_url, clock=clock, dispatch=dispatch)
+    unsubscribe = Unsubscribe(store=store, clock=clock, key=keyring.derive("unsubscribe links"), public_url=public_url)
+    deliver = Deliver(
+        store=store,
+        clock=clock,
+        platforms=platforms,
+        network=egress,
+        members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
+        unsubscribe_url=unsubscribe.url,
+        pace=Pace(
+            schedule_seconds=settings.retry_schedule,
+            timeout_seconds=settings.delivery_timeout,
+            lease_seconds=settings.lease_seconds,
+        ),
+        metrics=metrics,
+    )
+    worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, ready=ready, metrics=metrics)
+    ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=worker)
+    notifiers = Notifiers(
+        store=store,
+        clock=clock,
+        ingest=ingest,
+        catalogue=catalogue,
+        platforms=platforms,
+        check_url=lambda url: _refuse(url, policy),
+        ready=ready,
+        probe=deliver.probe,
+    )
+    accounts = Accounts(
+        store=store,
+        clock=clock,
+        ingest=ingest,
+        dispatch=dispatch,
+        bearer_key=keyring.derive("bearer tokens"),
+        issuer=public_url,
+    )
+    verbs = Verbs(
+        accounts=accounts,
+        apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
+        notifiers=notifiers,
+        alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
+        history=History(store=store, clock=clock, platforms=platforms, ready=ready),
+        ingest=ingest,
+    )
+    upkeep = Upkeep(
+        store=store,
+        clock=clock,
+        dispatch=dispatch,
+        retention_days=settings.retention_days,
+        resume_due=notifiers.resume_due,
+    )
+    api = build_api(
+        verbs,
+        public_url=public_url,
+        region=settings.region,
+        readiness=partial(check_store, store),
+        extra_paths=EVENTS_PATHS,
+        extra_routers=[unsubscribe_router(unsubscribe)],
+    )
+    return Running(
+        settings=settings,
+        verbs=verbs,
+        store=store,
+        worker=worker,
+        upkeep=upkeep,
+        egress=egress,
+        metrics=metrics,
+        api=EventsEndpoint(api, verbs=verbs, metrics=metrics),
+    )
+
+
+def build_egress(settings: Settings, policy: AddressPolicy, clock: Clock) -> Egress:
+    mailer = None
+    if settings.smtp_url:
+        mailer = Mailer(settings.smtp_url, settings.mail_from, timeout_seconds=settings.delivery_timeout, clock=clock)
+    return Egress(
+        policy=policy,
+        user_agent=f"Tocsin/{__version__}",
+        timeout_seconds=settings.delivery_timeout,
+        mail=mailer,
+        clock=clock,
+    )
+
+
+def _refuse(url: str, policy: AddressPolicy) -> None:
+    """Raise ValueError with a sentence for a URL that deliveries could never reach."""
+    check_url(url, policy)

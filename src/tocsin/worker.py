@@ -1,0 +1,176 @@
+"""Who makes attempts when: claims what is due as slots are free, bounds what is under way, drains on a stop.
+
+Stop before: the store, which holds what is due. Stop after: `deliver`, one task for each claim.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+
+from tocsin.clock import Clock
+from tocsin.deliver import Deliver
+from tocsin.errors import StoreError
+from tocsin.metrics import Metrics
+from tocsin.slots import Slots
+from tocsin.store.deliveries import list_due_notifiers
+from tocsin.store.port import Accepted, Claim, Store
+
+POLL_SECONDS = 1.0
+"""How long at most the worker trusts its agenda: a lost wake-up costs a second, never a delivery."""
+
+REFRESH_SECONDS = 5.0
+CLAIM_SIZE = 16
+"""Deliveries of one notifier that are claimed at once, at most."""
+
+STORE_PAUSE_SECONDS = 0.5
+
+
+class Worker:
+    """The agenda (which notifier has something due, and when) is a hint, made anew from the store now and then."""
+
+    def __init__(
+        self, *, store: Store, clock: Clock, deliver: Deliver, slots: Slots, ready: frozenset[str], metrics: Metrics
+    ) -> None:
+        """`ready` names the platforms that are set up; nothing is claimed for another."""
+        self._store = store
+        self._clock = clock
+        self._deliver = deliver
+        self._slots = slots
+        self._ready = ready
+        self._metrics = metrics
+        self._agenda: dict[str, datetime] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+        self._is_stale = True
+        self._is_short = False
+        self._is_stopping = False
+        self._refreshed = float("-inf")
+        self._log = structlog.get_logger("tocsin.worker")
+
+    def start(self, accepted: Accepted) -> None:
+        """Send what was handed over at storing, and claim soon what waits."""
+        for claim in accepted.claims:
+            self._launch(claim)
+        if accepted.waiting:
+            now = self._clock.now()
+            for notifier_id in accepted.waiting:
+                self._slots.behind.add(notifier_id)
+                self._plan(notifier_id, now)
+            self._woken.set()
+
+    def wake(self) -> None:
+        """There may be work that the agenda does not know."""
+        self._is_stale = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Claim and send until `drain`."""
+        while not self._is_stopping:
+            try:
+                await self._round()
+            except StoreError as error:
+                self._log.warning("worker.store_unavailable", error=str(error))
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+            await self._rest()
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def drain(self, *, patience_seconds: float) -> None:
+        """Claim no more, let what is under way end, and give back what does not end in time."""
+        self._is_stopping = True
+        self._slots.close()
+        self._woken.set()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=patience_seconds)
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _round(self) -> None:
+        if self._is_stale or self._clock.monotonic() - self._refreshed >= REFRESH_SECONDS:
+            await self._refresh()
+        asked = self._take_slots()
+        if not asked:
+            return
+        try:
+            claimed = await self._store.claim(asked)
+        except BaseException:
+            for notifier_id, count in asked.items():
+                self._slots.give_back(notifier_id, count)
+            raise
+        for claim in claimed.claims:
+            asked[claim.notifier.id] -= 1
+            self._launch(claim)
+        for notifier_id, unused in asked.items():
+            if unused:
+                self._slots.give_back(notifier_id, unused)
+        self._note(claimed.next_due)
+
+    async def _refresh(self) -> None:
+        self._is_stale = False
+        self._agenda = dict(await self._store.read(list_due_notifiers, self._ready))
+        self._refreshed = self._clock.monotonic()
+        now = self._clock.now()
+        self._slots.behind.clear()
+        self._slots.behind.update(notifier_id for notifier_id, due in self._agenda.items() if due <= now)
+
+    def _take_slots(self) -> dict[str, int]:
+        now = self._clock.now()
+        asked: dict[str, int] = {}
+        self._is_short = False
+        for notifier_id in [notifier_id for notifier_id, due in self._agenda.items() if due <= now]:
+            count = self._slots.take_up_to(notifier_id, CLAIM_SIZE)
+            self._is_short |= count < CLAIM_SIZE
+            if count:
+                asked[notifier_id] = count
+                # To the end of the line: whoever was just served waits for the others.
+                self._agenda[notifier_id] = self._agenda.pop(notifier_id)
+        return asked
+
+    def _note(self, next_due: Mapping[str, datetime | None]) -> None:
+        for notifier_id, due in next_due.items():
+            self._slots.behind.discard(notifier_id)
+            if due is None:
+                self._agenda.pop(notifier_id, None)
+            else:
+                self._agenda[notifier_id] = due
+
+    def _plan(self, notifier_id: str, due: datetime) -> None:
+        planned = self._agenda.get(notifier_id)
+        if planned is None or due < planned:
+            self._agenda[notifier_id] = due
+
+    async def _rest(self) -> None:
+        """Wait for a wake-up, the next due time, or the poll, whichever is first."""
+        if self._is_stopping:
+            return
+        now = self._clock.now()
+        waits = [(due - now).total_seconds() for due in self._agenda.values() if due > now]
+        try:
+            async with asyncio.timeout(min([POLL_SECONDS, *waits])):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    def _launch(self, claim: Claim) -> None:
+        task = asyncio.get_running_loop().create_task(self._work(claim))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _work(self, claim: Claim) -> None:
+        notifier_id = claim.notifier.id
+        try:
+            next_at = await self._deliver.deliver(claim)
+        finally:
+            self._slots.give_back(notifier_id)
+        if next_at is not None:
+            self._plan(notifier_id, next_at)
+        if self._is_short:
+            self._woken.set()

@@ -1,0 +1,185 @@
+"""The whole API over a real SQLite store, and the cast: alice owns my-app, bob shares it, charlie is a stranger."""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import argon2
+import httpx
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+
+from tocsin.accounts import Accounts
+from tocsin.alerts import Alerts
+from tocsin.api.application import build_api
+from tocsin.apps import Apps
+from tocsin.catalogue import Catalogue
+from tocsin.clock import ManualClock
+from tocsin.dispatch import Dispatcher
+from tocsin.history import History
+from tocsin.ingest import Ingest
+from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
+from tocsin.notifiers import Notifiers
+from tocsin.platforms import load_platforms
+from tocsin.store.schema import deliveries, events
+from tocsin.store.sqlite import SqliteStore
+from tocsin.verbs import Verbs
+
+PUBLIC_URL = "http://tocsin.example.com:8600"
+REGION = "osc-fr1"
+BEARER_KEY = bytes(range(32))
+READY = frozenset({"email", "slack", "webhook", "rocket_chat"})
+
+# Argon2 at its usual cost would make each test that signs in slow.
+CHEAP_HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+async def _delivered(notifier: Notifier, body: bytes, delivery_id: str) -> Attempt:
+    """A probe whose every attempt is delivered."""
+    started_at = ManualClock().now()
+    return Attempt(
+        number=1, started_at=started_at, duration_ms=12, outcome=AttemptOutcome.DELIVERED, response_status=200
+    )
+
+
+@dataclass
+class World:
+    """What a test looks at beside the answers: the clock, the verbs, the store."""
+
+    clock: ManualClock
+    store: SqliteStore
+    verbs: Verbs
+    api: FastAPI
+    users: Mapping[str, User]
+    secrets: Mapping[str, str]
+    app: App
+    problems: dict[str, str]
+
+    def bearer(self, name: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.secrets[name]}"}
+
+    async def events(self, app_id: str | None = None) -> list[dict[str, Any]]:
+        """The stored events of an app, or of no app, oldest first."""
+        return await self.store.read(partial(_events, app_id=app_id))
+
+    async def deliveries_of(self, event_type: str) -> list[dict[str, Any]]:
+        return await self.store.read(partial(_deliveries, event_type=event_type))
+
+
+def _events(connection: sa.Connection, app_id: str | None) -> list[dict[str, Any]]:
+    where = events.c.app_id.is_(None) if app_id is None else events.c.app_id == app_id
+    rows = connection.execute(sa.select(events.c.body).where(where).order_by(events.c.id)).scalars()
+    return [httpx.Response(200, content=body).json() for body in rows]
+
+
+def _deliveries(connection: sa.Connection, event_type: str) -> list[dict[str, Any]]:
+    rows = connection.execute(sa.select(deliveries).where(deliveries.c.event_type == event_type))
+    return [dict(row) for row in rows.mappings()]
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    """An Authorization header as `curl -u` sends it."""
+    return {"authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}
+
+
+@pytest.fixture(scope="session")
+def api() -> FastAPI:
+    """The application, built once: each test gives it verbs of its own."""
+    no_verbs: Any = None
+    return build_api(no_verbs, public_url=PUBLIC_URL, region=REGION)
+
+
+@pytest.fixture
+async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
+    clock = ManualClock()
+    catalogue = Catalogue.load()
+    platforms = load_platforms()
+    dispatch = Dispatcher(catalogue=catalogue, platforms=platforms, ready=READY, slots=None, lease_seconds=60)
+    store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch)
+    ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
+    accounts = Accounts(
+        store=store,
+        clock=clock,
+        ingest=ingest,
+        dispatch=dispatch,
+        bearer_key=BEARER_KEY,
+        issuer=PUBLIC_URL,
+        hasher=CHEAP_HASHER,
+    )
+    notifiers = Notifiers(
+        store=store,
+        clock=clock,
+        ingest=ingest,
+        catalogue=catalogue,
+        platforms=platforms,
+        check_url=lambda _: None,
+        ready=READY,
+        probe=_delivered,
+    )
+    verbs = Verbs(
+        accounts=accounts,
+        apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
+        notifiers=notifiers,
+        alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
+        history=History(store=store, clock=clock, platforms=platforms, ready=READY),
+        ingest=ingest,
+    )
+    problems: dict[str, str] = {}
+
+    async def readiness() -> Mapping[str, str]:
+        return problems
+
+    api.state.verbs = verbs
+    api.state.readiness = readiness
+    users = {
+        name: await accounts.add_user(username=name, email=f"{name}@example.com", is_admin=name == "admin")
+        for name in ("alice", "bob", "charlie", "admin")
+    }
+    secrets = {name: (await accounts.add_token(user, "test")).secret for name, user in users.items()}
+    app = await verbs.apps.add_app(users["alice"], "my-app")
+    await verbs.apps.add_collaborator(users["alice"], app, "bob@example.com")
+    yield World(clock, store, verbs, api, users, secrets, app, problems)
+    await accounts.finish()
+    store.close()
+
+
+@pytest.fixture
+async def anonymous(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(world.api), base_url=PUBLIC_URL) as client:
+        yield client
+
+
+async def _client(world: World, name: str) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(world.api)
+    async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL, headers=world.bearer(name)) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """Alice, who owns my-app."""
+    async for client in _client(world, "alice"):
+        yield client
+
+
+@pytest.fixture
+async def bob(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """A collaborator of my-app."""
+    async for client in _client(world, "bob"):
+        yield client
+
+
+@pytest.fixture
+async def charlie(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody who has nothing to do with my-app."""
+    async for client in _client(world, "charlie"):
+        yield client
+
+
+@pytest.fixture
+async def admin(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async for client in _client(world, "admin"):
+        yield client

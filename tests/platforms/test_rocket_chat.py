@@ -1,0 +1,113 @@
+"""The Rocket.Chat platform: a line and one attachment."""
+
+import json
+
+import pytest
+
+from tests.platforms.cast import NASTY, make_message, make_outgoing
+from tests.platforms.receiver import PlainNetwork, receiving
+from tocsin.errors import PermanentFailure, PlatformError, TemporaryFailure
+from tocsin.model import Field, Reason, Severity
+from tocsin.platforms.rocket_chat import RocketChatPlatform, literal, literal_block, payload
+
+ROCKET_CHAT = RocketChatPlatform()
+
+
+def test_a_message_becomes_a_line_and_an_attachment() -> None:
+    assert payload(make_message()) == {
+        "text": "🔴 my-shop crashed",
+        "attachments": [
+            {
+                "title": "my-shop",
+                "title_link": "https://tocsin.test/apps/my-shop/events/6593a1b2c3d4e5f6a7b8c9d0",
+                "color": "#dc2626",
+                "ts": "2026-01-02T03:04:05.000Z",
+                "text": "web-1 exited with status 137.",
+                "fields": [
+                    {"short": True, "title": "Container", "value": "web-1"},
+                    {"short": True, "title": "Exit status", "value": "137"},
+                    {"short": True, "title": "Event", "value": "app_crashed"},
+                ],
+            }
+        ],
+    }
+
+
+def test_a_long_value_gets_a_line_of_its_own() -> None:
+    [field, _] = payload(make_message(fields=(Field("Log", "x" * 41),)))["attachments"][0]["fields"]
+    assert field["short"] is False
+
+
+@pytest.mark.parametrize("line", ["MY_APP_NAME", "web:2, worker:1", "http://x.test/a_b", "1.2.3", "grace@example.com"])
+def test_everyday_values_stay_as_they_are(line: str) -> None:
+    assert literal(line) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("*/5 * * * *", "`*/5 * * * *`"),
+        ("_x_", "`_x_`"),
+        ("[bank](https://evil.test)", "`[bank](https://evil.test)`"),
+        ("a `b` c", "`a 'b' c`"),
+        ("# heading", "`# heading`"),
+        ("@all", "@\u200ball"),
+        ("*@here*", "`*@\u200bhere*`"),
+    ],
+)
+def test_markup_is_shown_and_not_obeyed(line: str, shown: str) -> None:
+    assert literal(line) == shown
+
+
+def test_a_log_with_markup_is_shown_as_code() -> None:
+    assert literal_block("a\n**b**\n```c") == "```\na\n**b**\n'''c\n```"
+
+
+def test_nobody_is_called() -> None:
+    sent = json.dumps(payload(make_message(title=NASTY, text=NASTY, fields=(Field(NASTY, NASTY),), app_name="@all")))
+    assert "@here" not in sent
+    assert "@all" not in sent
+
+
+@pytest.mark.parametrize("severity", list(Severity))
+def test_each_severity_has_its_colour(severity: Severity) -> None:
+    colours = {payload(make_message(severity=each))["attachments"][0]["color"] for each in Severity}
+    assert len(colours) == len(Severity)
+    assert payload(make_message(severity=severity))["attachments"][0]["color"] in colours
+
+
+async def test_a_success_is_a_delivery() -> None:
+    async with receiving((200, b'{"success":true}')) as receiver:
+        await ROCKET_CHAT.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+    [(_, headers, body)] = receiver.received
+    assert headers["content-type"] == "application/json"
+    assert json.loads(body) == payload(make_message())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "failure", "reason"),
+    [
+        (200, b'{"success":false,"error":"error-message-size-exceeded"}', PermanentFailure, Reason.REJECTED),
+        (200, b'{"success":false}', PermanentFailure, Reason.REJECTED),
+        (400, b'{"success":false,"error":"invalid-channel"}', PermanentFailure, Reason.REJECTED),
+        (400, b"<html>", PermanentFailure, Reason.REJECTED),
+        (404, b'{"success":false,"error":"Invalid integration id or token provided."}', PermanentFailure, Reason.GONE),
+        (404, b"<html>no such site</html>", TemporaryFailure, Reason.REJECTED),
+        (429, b'{"success":false}', TemporaryFailure, Reason.RATE_LIMITED),
+        (503, b'{"success":false,"error":"\\u001b[31mno"}', TemporaryFailure, Reason.SERVER_ERROR),
+    ],
+)
+async def test_answers_are_read_as_rocket_chat_means_them(
+    status: int, body: bytes, failure: type[PlatformError], reason: Reason
+) -> None:
+    async with receiving((status, body)) as receiver:
+        with pytest.raises(failure) as failed:
+            await ROCKET_CHAT.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+    assert failed.value.reason is reason
+    assert "\x1b" not in str(failed.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b"[]", b'{"success":"yes"}', b"\xff"])
+async def test_an_odd_body_with_a_good_status_is_a_delivery(body: bytes) -> None:
+    async with receiving((200, body)) as receiver:
+        await ROCKET_CHAT.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
