@@ -67,11 +67,14 @@ class Apps:
         """What a user may see, by name: own apps and shared ones; every app for an admin."""
         return await self._store.read(app_verbs.list_apps, user)
 
-    async def add_app(self, user: User, name: str) -> App:
-        """A new app of this user, with its default notifier. Raises InvalidInput."""
+    async def add_app(self, user: User, name: str, *, is_dry_run: bool = False) -> App:
+        """A new app of this user, with its default notifier; a dry run only checks. Raises InvalidInput."""
         check_app_name(name, "name")
         now = self._clock.now()
         app = App(id=new_hex_id(), name=name, owner=user, created_at=now, updated_at=now)
+        if is_dry_run:
+            await self._store.read(app_verbs.refuse_taken, name)
+            return app
         notifier = default_notifier(app, self._catalogue, now)
         await self._ingest.write(
             partial(app_verbs.add_app, app=app, first_notifier=notifier),

@@ -14,7 +14,7 @@ _UNITS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_TERM = re.compile(r"(\d++(?:\.\d*+)?|\.\d++)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_TERM = re.compile(r"(\d{1,99}+(?:\.\d{0,99}+)?|\.\d{1,99}+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _TERMS = re.compile(f"(?:{_TERM.pattern})+", re.ASCII)
 _MAX_NS = (1 << 63) - 1
 

@@ -100,15 +100,15 @@ class Deliver:
         self._metrics = metrics
         self._log = structlog.get_logger("tocsin.deliver")
 
-    async def deliver(self, claim: Claim) -> datetime | None:
-        """Make the claimed attempt and settle it. Answers with the time of the next one, if there is to be one."""
+    async def attempt(self, claim: Claim) -> Settlement:
+        """Make the claimed attempt and decide what follows from how it ended; `settle` records it."""
         started_at = self._clock.now()
         begun = self._clock.monotonic()
         try:
             if started_at - claim.claimed_at > self._latest_start:
                 ended = _Ended(outcome=AttemptOutcome.UNKNOWN, reason=Reason.LEASE_LOST, error="not started in time")
             else:
-                ended = await self._attempt(
+                ended = await self._send(
                     claim.notifier, claim.event_id, claim.body, claim.delivery_id, claim.attempt, started_at
                 )
         except asyncio.CancelledError:
@@ -118,20 +118,19 @@ class Deliver:
         attempt = _attempt(claim.attempt, started_at, duration_ms, ended)
         settlement = self._decide(claim, attempt, ended)
         self._report(claim, settlement)
-        await self._settle(claim, settlement)
-        return settlement.next_attempt_at
+        return settlement
 
     async def probe(self, notifier: Notifier, body: bytes, delivery_id: str) -> Attempt:
         """Make one attempt that is not stored anywhere: for trying out a notifier. `body` is the event's."""
         started_at = self._clock.now()
         begun = self._clock.monotonic()
         event_id = _EVENT.decode(body).id
-        ended = await self._attempt(notifier, event_id, body, delivery_id, 1, started_at)
+        ended = await self._send(notifier, event_id, body, delivery_id, 1, started_at)
         if ended.outcome is AttemptOutcome.RETRY:
             ended = msgspec.structs.replace(ended, outcome=AttemptOutcome.FAILED)
         return _attempt(1, started_at, round((self._clock.monotonic() - begun) * 1000), ended)
 
-    async def _attempt(
+    async def _send(
         self, notifier: Notifier, event_id: str, body: bytes, delivery_id: str, number: int, started_at: datetime
     ) -> _Ended:
         try:
@@ -212,7 +211,7 @@ class Deliver:
             finished_at=None if state is DeliveryState.PENDING else now,
         )
 
-    async def _settle(self, claim: Claim, settlement: Settlement) -> None:
+    async def settle(self, claim: Claim, settlement: Settlement) -> None:
         """Record the outcome; while the database cannot, keep trying as long as the lease is ours."""
         while True:
             try:

@@ -29,13 +29,17 @@ MAX_TYPE_LENGTH = 255
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as a client reports it. `type_data` is JSON text, passed on as it came."""
+    """An event as a client reports it. `type_data` is JSON text, passed on as it came.
+
+    `where` stands before the fields that are named as wrong, such as `events[3].`.
+    """
 
     type: str
     type_data: msgspec.Raw
     user: EventUser | None = None
     created_at: datetime | None = None
     dedup_key: str | None = None
+    where: str = ""
 
 
 class Deliverer(Protocol):
@@ -68,22 +72,8 @@ class _UserBody(msgspec.Struct, frozen=True, kw_only=True):
     type_data: msgspec.Raw
 
 
-class _AlertData(msgspec.Struct, frozen=True, kw_only=True):
-    alert_id: Any = None
-    metric: Any = None
-    container_type: Any = None
-    limit: Any = None
-    raw_limit: Any = None
-    send_when_below: Any = None
-
-
-class _AddonData(msgspec.Struct, frozen=True, kw_only=True):
-    status: Any = msgspec.UNSET
-
-
 _ENCODER = msgspec.json.Encoder()
-_ALERT = msgspec.json.Decoder(_AlertData)
-_ADDON = msgspec.json.Decoder(_AddonData)
+_DECODER = msgspec.json.Decoder()
 
 
 class Ingest:
@@ -100,8 +90,7 @@ class Ingest:
     ) -> Accepted:
         """Store a request's events, all or none; durable when this returns.
 
-        Raises InvalidInput (fields named `events[3].type`, or without the index for a single one), TooLarge, and
-        Conflict for an idempotency key that was used with another request.
+        Raises InvalidInput, TooLarge, and Conflict for an idempotency key that was used with another request.
         """
         if not drafts:
             raise InvalidInput({"events": ["must hold at least one event"]})
@@ -109,11 +98,8 @@ class Ingest:
             raise TooLarge(f"at most {MAX_EVENTS} events in a request")
         now = self._clock.now()
         default_user = EventUser(username=user.username, email=user.email, id=user.id)
-        events = []
-        for position, draft in enumerate(drafts):
-            where = f"events[{position}]." if len(drafts) > 1 else ""
-            events.append(_new_event(app, draft, draft.user or default_user, user.id, now, where))
-        new = NewEvents(app_id=app.id, events=tuple(events), idempotency=idempotency)
+        events = tuple(_new_event(app, draft, draft.user or default_user, user.id, now) for draft in drafts)
+        new = NewEvents(app_id=app.id, events=events, idempotency=idempotency)
         accepted = await self._store.add_events(new)
         if self._deliverer is not None and (accepted.claims or accepted.waiting):
             self._deliverer.start(accepted)
@@ -132,7 +118,7 @@ class Ingest:
         draft = Draft(type=event_type, type_data=msgspec.Raw(_ENCODER.encode(type_data)))
         by = EventUser(username=user.username, email=user.email, id=user.id)
         if app is not None:
-            return _new_event(app, draft, by, user.id, now, "")
+            return _new_event(app, draft, by, user.id, now)
         event_id = new_hex_id()
         body = _UserBody(
             id=event_id, created_at=format_instant(now), user=by, type=event_type, type_data=draft.type_data
@@ -156,8 +142,8 @@ def hash_request(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _new_event(app: App, draft: Draft, by: EventUser, user_id: str, now: datetime, where: str) -> NewEvent:
-    _check(draft, where)
+def _new_event(app: App, draft: Draft, by: EventUser, user_id: str, now: datetime) -> NewEvent:
+    type_data = _check(draft)
     event_id = new_hex_id()
     body = _ENCODER.encode(
         _Body(
@@ -171,7 +157,7 @@ def _new_event(app: App, draft: Draft, by: EventUser, user_id: str, now: datetim
         )
     )
     if len(body) > MAX_EVENT_BYTES:
-        raise TooLarge(f"{where}event is larger than {MAX_EVENT_BYTES // 1024} KiB")
+        raise TooLarge(f"{draft.where}event is larger than {MAX_EVENT_BYTES // 1024} KiB")
     return NewEvent(
         id=event_id,
         app_id=app.id,
@@ -180,32 +166,50 @@ def _new_event(app: App, draft: Draft, by: EventUser, user_id: str, now: datetim
         body=body,
         received_at=now,
         dedup_key=draft.dedup_key,
-        alert=_alert_facts(draft.type_data) if draft.type == ALERT_TYPE else None,
+        alert=_alert_facts(type_data) if draft.type == ALERT_TYPE else None,
     )
 
 
-def _check(draft: Draft, where: str) -> None:
-    """Refuse what no client could show, and the few shapes that are known to crash existing ones."""
+def _check(draft: Draft) -> dict[str, Any]:
+    """What `type_data` holds. Refuses what no platform could show, and what is known to crash existing clients."""
     if not draft.type or len(draft.type) > MAX_TYPE_LENGTH or not draft.type.isprintable():
-        raise InvalidInput({f"{where}type": [f"must be 1 to {MAX_TYPE_LENGTH} printable characters"]})
-    if not bytes(draft.type_data).startswith(b"{"):
-        raise InvalidInput({f"{where}type_data": ["must be an object"]})
+        raise InvalidInput({f"{draft.where}type": [f"must be 1 to {MAX_TYPE_LENGTH} printable characters"]})
+    try:
+        # The decoder of the request passes over the numbers in raw JSON.
+        type_data = _DECODER.decode(draft.type_data)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InvalidInput({f"{draft.where}type_data": ["holds a number that is out of range"]}) from error
+    if not isinstance(type_data, dict):
+        raise InvalidInput({f"{draft.where}type_data": ["must be an object"]})
     if draft.type == "addon_updated":
         # The command line client indexes both entries of this list and crashes when they are missing.
-        status = _ADDON.decode(draft.type_data).status
-        if status is not msgspec.UNSET and not (isinstance(status, list) and len(status) >= 2):
-            raise InvalidInput({f"{where}type_data.status": ["must list the status before and after"]})
-        if status is msgspec.UNSET:
-            raise InvalidInput({f"{where}type_data.status": ["is required: the status before and after"]})
+        status = type_data.get("status", ())
+        if not isinstance(status, list | tuple) or len(status) < 2:
+            missing = "is required: the status before and after"
+            wrong = "must list the status before and after"
+            raise InvalidInput({f"{draft.where}type_data.status": [wrong if "status" in type_data else missing]})
+    return type_data
 
 
-def _alert_facts(type_data: msgspec.Raw) -> AlertFacts:
-    data = _ALERT.decode(type_data)
-    limits = (limit for limit in (data.raw_limit, data.limit) if isinstance(limit, int | float))
+def _alert_facts(data: Mapping[str, Any]) -> AlertFacts:
+    def text(name: str) -> str | None:
+        value = data.get(name)
+        return value if isinstance(value, str) else None
+
+    below = data.get("send_when_below")
     return AlertFacts(
-        alert_id=data.alert_id if isinstance(data.alert_id, str) else None,
-        metric=data.metric if isinstance(data.metric, str) else None,
-        container_type=data.container_type if isinstance(data.container_type, str) else None,
-        limits=tuple(float(limit) for limit in limits),
-        send_when_below=data.send_when_below if isinstance(data.send_when_below, bool) else None,
+        alert_id=text("alert_id"),
+        metric=text("metric"),
+        container_type=text("container_type"),
+        limits=tuple(figure for name in ("raw_limit", "limit") if (figure := _figure(data.get(name))) is not None),
+        send_when_below=below if isinstance(below, bool) else None,
     )
+
+
+def _figure(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None  # a whole number may have hundreds of digits; no rule has such a limit

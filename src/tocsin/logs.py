@@ -87,7 +87,11 @@ def _as_json(_logger: WrappedLogger, _method: str, entry: EventDict) -> bytes:
         return _ENCODER.encode(entry) + b"\n"
     except (TypeError, ValueError, UnicodeError):
         # A surrogate, a key that is no text: the entry is worth more than its form.
-        return _ENCODER.encode({str(key): ascii(value) for key, value in entry.items()}) + b"\n"
+        return _ENCODER.encode({_sound(key): _sound(value) for key, value in entry.items()}) + b"\n"
+
+
+def _sound(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str)

@@ -3,6 +3,7 @@
 Commands are values, so that one line of JSON can hand them over (`control`). The answer is what is printed.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
@@ -24,8 +25,8 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", f
         return f"{type(self).__name__}(...)"  # a password may be in it
 
 
-class Greet(_Command, frozen=True, tag="greet"):
-    """Asks who answers."""
+class Examine(_Command, frozen=True, tag="examine"):
+    """Asks a running server who it is and whether it is well."""
 
 
 class Migrate(_Command, frozen=True, tag="migrate"):
@@ -58,7 +59,7 @@ class AddApp(_Command, frozen=True, tag="add_app"):
     owner: str
 
 
-Command = Greet | Migrate | AddUser | SetPassword | AddLink | AddToken | AddApp
+Command = Examine | Migrate | AddUser | SetPassword | AddLink | AddToken | AddApp
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,19 +69,28 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str | None = None
 
 
+Check = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+async def _find_nothing() -> Mapping[str, str]:
+    return {}
+
+
 class Operator:
     """Carries commands out."""
 
-    def __init__(self, verbs: "Verbs", *, public_url: str) -> None:
+    def __init__(self, verbs: "Verbs", *, public_url: str, check: Check = _find_nothing) -> None:
+        """`check` tells what is wrong with a running server, each thing by name with a sentence."""
         self._verbs = verbs
         self._public_url = public_url
+        self._check = check
 
     async def carry_out(self, command: Command) -> str:
         """What the command prints, without the end of its line. Raises TocsinError with a sentence."""
         accounts, apps = self._verbs.accounts, self._verbs.apps
         match command:
-            case Greet():
-                return f"version {__version__} at {self._public_url}"
+            case Examine():
+                return await self._examine()
             case Migrate():
                 return "the schema is current"
             case AddUser():
@@ -103,6 +113,12 @@ class Operator:
                 return (await apps.add_app(await self._user(command.owner), command.name)).id
             case _:
                 assert_never(command)
+
+    async def _examine(self) -> str:
+        problems = await self._check()
+        if problems:
+            raise TocsinError("; ".join(problems.values()))
+        return f"version {__version__} runs at {self._public_url}"
 
     async def _user(self, name: str) -> "User":
         try:

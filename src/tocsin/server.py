@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from wsgiref.simple_server import WSGIServer
 
@@ -15,15 +15,22 @@ import uvicorn
 import uvloop
 from prometheus_client import start_http_server
 
-from tocsin.control import Control, socket_path
+from tocsin.api.listener import Listener
+from tocsin.control import Control, is_answered, socket_path
 from tocsin.errors import ConfigError, TocsinError
 from tocsin.operator import Operator
 from tocsin.settings import Settings, origin
+from tocsin.store.health import check_store
+from tocsin.store.sqlite import DatabaseInUse, SqliteStore
+from tocsin.store.sqlite.database import database_path
+from tocsin.store.sqlite.examination import check_durability
 from tocsin.wiring import Running, build
 
 KEEP_ALIVE_SECONDS = 75
 REQUEST_PATIENCE_SECONDS = 10
 BACKLOG = 2048
+DATABASE_PATIENCE_SECONDS = 10.0
+DATABASE_PAUSE_SECONDS = 0.1
 
 # The writer's thread and the event loop share one interpreter: with the usual 5 ms each waits long for the other.
 SWITCH_INTERVAL_SECONDS = 0.001
@@ -70,7 +77,7 @@ async def serve(settings: Settings, *, host: str, port: int, beside: Beside | No
     with contextlib.closing(_bind(host, port)) as listening:
         port = listening.getsockname()[1]
         public_url = settings.public_url or origin(host, port)
-        running = await build(settings, public_url=public_url)
+        running = await _open(settings, public_url, stopping)
         try:
             async with _control(running, public_url), _metrics(running):
                 LOG.info("server.started", host=host, port=port, database=str(running.store.path))
@@ -79,6 +86,23 @@ async def serve(settings: Settings, *, host: str, port: int, beside: Beside | No
         finally:
             await running.close()
     LOG.info("server.stopped")
+
+
+async def _open(settings: Settings, public_url: str, stopping: asyncio.Event) -> Running:
+    """Put the parts together. An operator's command may have the database for a moment: that is waited for."""
+    path = socket_path(database_path(settings.database_url))
+    waited_seconds = 0.0
+    while True:
+        try:
+            return await build(settings, public_url=public_url)
+        except DatabaseInUse:
+            is_served = waited_seconds == 0 and await is_answered(path)
+            if is_served or stopping.is_set() or waited_seconds >= DATABASE_PATIENCE_SECONDS:
+                raise
+        if waited_seconds == 0:
+            LOG.info("server.awaits_database", path=str(path.with_suffix("")))
+        await asyncio.sleep(DATABASE_PAUSE_SECONDS)
+        waited_seconds += DATABASE_PAUSE_SECONDS
 
 
 async def _serve(
@@ -151,7 +175,8 @@ def _bind(host: str, port: int) -> socket.socket:
 @contextlib.asynccontextmanager
 async def _control(running: Running, public_url: str) -> AsyncIterator[None]:
     """Take operators' commands meanwhile."""
-    control = Control(socket_path(running.store.path), Operator(running.verbs, public_url=public_url).answer)
+    operator = Operator(running.verbs, public_url=public_url, check=partial(_check, running.store))
+    control = Control(socket_path(running.store.path), operator.answer)
     try:
         await control.start()
     except OSError as error:
@@ -160,6 +185,12 @@ async def _control(running: Running, public_url: str) -> AsyncIterator[None]:
         yield
     finally:
         await control.stop()
+
+
+async def _check(store: SqliteStore) -> Mapping[str, str]:
+    """What an operator should know: whether it can serve, and whether what it accepts survives a power cut."""
+    problem = await store.write(check_durability)
+    return {**await check_store(store), **({"durability": problem} if problem else {})}
 
 
 @contextlib.asynccontextmanager
@@ -187,7 +218,7 @@ def _config(running: Running) -> uvicorn.Config:
     return uvicorn.Config(
         running.api,
         loop="none",
-        http="httptools",
+        http=Listener,
         ws="none",
         lifespan="off",
         log_config=None,

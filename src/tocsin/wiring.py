@@ -12,7 +12,7 @@ from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
 from tocsin.api.application import build_api
 from tocsin.api.events import EventsEndpoint
-from tocsin.api.events_document import EVENTS_PATHS
+from tocsin.api.events_document import EVENTS_PATHS, EVENTS_SCHEMAS
 from tocsin.api.unsubscribe import unsubscribe_router
 from tocsin.apps import Apps
 from tocsin.catalogue import Catalogue
@@ -161,6 +161,7 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
         region=settings.region,
         readiness=partial(check_store, store),
         extra_paths=EVENTS_PATHS,
+        extra_schemas=EVENTS_SCHEMAS,
         extra_routers=[unsubscribe_router(unsubscribe)],
     )
     return Running(
@@ -185,6 +186,8 @@ def build_egress(settings: Settings, policy: AddressPolicy, clock: Clock) -> Egr
         timeout_seconds=settings.delivery_timeout,
         mail=mailer,
         clock=clock,
+        # Many notifiers often share one host (a chat's): what may be open to it at once may be kept.
+        idle_per_address=ATTEMPTS_AT_ONCE,
     )
 
 

@@ -167,10 +167,13 @@ class Worker:
     async def _work(self, claim: Claim) -> None:
         notifier_id = claim.notifier.id
         try:
-            next_at = await self._deliver.deliver(claim)
+            settlement = await self._deliver.attempt(claim)
         finally:
+            # The receiver is free again, before the outcome is on disk.
             self._slots.give_back(notifier_id)
-        if next_at is not None:
-            self._plan(notifier_id, next_at)
-        if self._is_short:
+            if self._is_short:
+                self._woken.set()
+        await self._deliver.settle(claim, settlement)
+        if settlement.next_attempt_at is not None:
+            self._plan(notifier_id, settlement.next_attempt_at)
             self._woken.set()

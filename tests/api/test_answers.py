@@ -130,6 +130,34 @@ async def test_a_bug_is_answered_in_json_without_its_words(client, world):
     assert answered.headers["x-request-id"]
 
 
+async def test_a_client_that_goes_away_is_not_answered(world):
+    sent = []
+    left = {"type": "http.disconnect"}
+
+    async def receive():
+        return left
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(name.encode(), value.encode()) for name, value in world.bearer("alice").items()]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/apps",
+        "raw_path": b"/v1/apps",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("x", 80),
+        "client": ("y", 1),
+    }
+    await world.api(scope, receive, send)
+    assert sent == []
+
+
 @pytest.mark.parametrize(
     ("query", "errors"),
     [

@@ -1,6 +1,8 @@
 import json
 from typing import Any
 
+import httpx
+
 from tocsin.api.application import build_api
 
 OPEN = {"/livez", "/readyz", "/v1/regions", "/v1/notification_platforms", "/v1/event_types", "/v1/event_categories"}
@@ -55,3 +57,11 @@ def test_paths_that_are_answered_in_front_are_described_beside_the_others():
     assert document["paths"][path]["post"] == posted["post"]
     assert "get" in document["paths"][path]
     assert document["servers"] == [{"url": "http://x"}]
+
+
+async def test_paths_that_are_answered_in_front_are_named_among_the_allowed():
+    no_verbs: Any = None
+    path = "/v1/apps/{app}/events"
+    api = build_api(no_verbs, public_url="http://x", region="r", extra_paths={path: {"post": {}}})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://x") as client:
+        assert (await client.delete("/v1/apps/my-app/events")).headers["allow"] == "GET, HEAD, POST"

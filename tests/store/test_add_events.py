@@ -184,6 +184,18 @@ async def test_slots_are_given_back_when_a_request_is_not_stored(stage: Stage) -
     assert stage.dispatch.free == 7
 
 
+async def test_a_store_lives_on_though_taking_back_fails(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await stage.add_notifier()
+    event = await stage.ingest()
+    stage.dispatch.free = 1
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.dispatch, "give_back_slot", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await stage.ingest(stage.event(), event)
+    await stage.ingest()
+    assert len(await stage.deliveries()) == 2
+
+
 async def test_slots_are_given_back_when_nobody_waits_for_the_answer(stage: Stage) -> None:
     await stage.add_notifier()
     stage.dispatch.free = 10

@@ -8,6 +8,7 @@ from tests.store.cast import APP, LIFETIME, OTHER_APP, OWNER, Stage, list_ids, t
 from tocsin.ids import new_uuid7
 from tocsin.model import Delivery, DeliveryReason, DeliveryState, Notifier, NotifierState
 from tocsin.store import schema
+from tocsin.store.chores import find_chores
 from tocsin.store.deliveries import (
     DeliveryFilter,
     cancel_pending,
@@ -82,6 +83,21 @@ async def test_what_comes_back_to_a_notifier_turned_off_is_cancelled(stage: Stag
     await stage.store.settle(to_retry(claim, stage.clock.now(), after=HOUR))
     assert await stage.store.write(cancel_unwanted, at=stage.clock.now()) == 1
     assert (await stage.delivery()).state == DeliveryState.CANCELLED
+
+
+async def test_what_comes_back_to_a_removed_notifier_or_app_is_cancelled_with_its_reason(stage: Stage) -> None:
+    removed, orphan = await stage.add_notifier("removed"), await stage.add_notifier("orphan")
+    await stage.ingest()
+    claims = [*await stage.claim(removed), *await stage.claim(orphan)]
+    await stage.store.write(remove_notifier, removed.id, at=stage.clock.now())
+    await stage.store.write(remove_all_notifiers, APP, last_event_id="none", at=stage.clock.now())
+    for claim in claims:
+        await stage.store.settle(to_retry(claim, stage.clock.now(), after=HOUR))
+    assert (await stage.store.read(find_chores, stage.clock.now())).has_unwanted
+    assert await stage.store.write(cancel_unwanted, at=stage.clock.now()) == 2
+    reasons = {one.notifier_name: one.reason for one in await stage.deliveries()}
+    assert reasons == {"removed": DeliveryReason.NOTIFIER_REMOVED, "orphan": DeliveryReason.APP_REMOVED}
+    assert not (await stage.store.read(find_chores, stage.clock.now())).has_unwanted
 
 
 async def test_removing_a_notifier_cancels_what_waits_and_keeps_the_log(stage: Stage) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, delivered, failed, insert_cast, to_retry
 from tests.store.conftest import FACTORIES
@@ -152,9 +159,7 @@ class StoreMachine(RuleBasedStateMachine):
     def turn_off_or_on(self, which: int) -> None:
         notifier = self.notifiers[which]
         state = NotifierState.OFF if notifier.active else NotifierState.ACTIVE
-        self.notifiers[which] = self.run(
-            self.stage.edit_notifier(notifier, active=not notifier.active, state=state)
-        )
+        self.notifiers[which] = self.run(self.stage.edit_notifier(notifier, active=not notifier.active, state=state))
         if state is NotifierState.OFF:
             self._cancel(notifier.id)
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -126,7 +126,13 @@ class TestGroupCommit:
     async def test_a_lone_request_is_not_delayed(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
         delays: list[float] = []
-        monkeypatch.setattr(loop, "call_later", lambda delay, *_: delays.append(delay))
+        call_later = loop.call_later
+
+        def note(delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+            delays.append(delay)
+            return call_later(delay, callback)
+
+        monkeypatch.setattr(loop, "call_later", note)
         await stage.ingest()
         await stage.ingest()
         assert delays == []
@@ -195,7 +201,7 @@ class TestOpening:
 
         await stage.store.write(tell_newer)
         stage.store.close()
-        with pytest.raises(ConfigError, match="newer Tocsin.*9999"):
+        with pytest.raises(ConfigError, match=r"newer Tocsin.*9999"):
             stage.reopen()
 
     async def test_leases_of_a_process_that_is_gone_are_freed(self, stage: Stage) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.routing import Route
 
 from tocsin import __version__
 from tocsin.api import (
@@ -28,6 +29,7 @@ from tocsin.api.answers import Answers
 from tocsin.api.context import Site
 from tocsin.api.pages import Pages
 from tocsin.api.problems import add_problems
+from tocsin.errors import NotFound
 from tocsin.verbs import Verbs
 
 Readiness = Callable[[], Awaitable[Mapping[str, str]]]
@@ -56,6 +58,11 @@ async def always_ready() -> Mapping[str, str]:
     return {}
 
 
+async def _answered_in_front(_: Request) -> Response:
+    """The end of a route that exists for `Allow` alone: its requests never come this far."""
+    raise NotFound("page")
+
+
 def build_api(
     verbs: Verbs,
     *,
@@ -63,9 +70,13 @@ def build_api(
     region: str,
     readiness: Readiness = always_ready,
     extra_paths: Mapping[str, Any] | None = None,
+    extra_schemas: Mapping[str, Any] | None = None,
     extra_routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """The ASGI application. `extra_paths` are OpenAPI path items of routes that stand in front of it."""
+    """The ASGI application. `extra_paths` are OpenAPI path items of routes that stand in front of it.
+
+    They may refer to `extra_schemas`, which join the document's components.
+    """
     app = FastAPI(
         title="Tocsin",
         version=__version__,
@@ -82,8 +93,9 @@ def build_api(
     routers = (*ROUTERS, *extra_routers)
     for router in routers:
         app.include_router(router)
-    app.state.routes = [route for router in routers for route in router.routes]
+    in_front = [Route(path, _answered_in_front, methods=list(item)) for path, item in (extra_paths or {}).items()]
+    app.state.routes = [*in_front, *(route for router in routers for route in router.routes)]
     app.state.pages = Pages()
-    app.state.describe = cache(partial(reference.describe, app, extra_paths or {}))
+    app.state.describe = cache(partial(reference.describe, app, extra_paths or {}, extra_schemas or {}))
     app.add_middleware(Answers)
     return app

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel
 
 from tocsin.api.bodies import Sent, described_body, read_body
@@ -21,16 +21,21 @@ STACK_CREATED_AT = "2026-01-01T00:00:00.000Z"
 
 class AppWish(Sent):
     name: str
+    """A lower-case letter, then lower-case letters, digits and dashes; 2 to 48 in all, unique on the server."""
 
 
 class AppEdit(Sent):
     name: str | None = None
+    """The new name."""
     owner: str | None = None
+    """Refused: an app stays with its owner."""
 
 
 class AppRename(Sent):
     new_name: str
+    """The name from now on; the one before is free at once."""
     current_name: str | None = None
+    """The name until now, as a safeguard."""
 
 
 class Owner(BaseModel):
@@ -101,9 +106,15 @@ async def list_apps(user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppsAnsw
     responses=answers(*AS_USER, *WITH_BODY),
     openapi_extra=described_body(AppWish, "app", example={"name": "my-app"}),
 )
-async def add_app(request: Request, user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppAnswer:
+async def add_app(
+    request: Request,
+    user: CurrentUser,
+    verbs: VerbsOf,
+    site: SiteOf,
+    x_dry_run: Annotated[bool, Header(description="Check only, and make nothing.", examples=[True])] = False,
+) -> AppAnswer:
     wish = await read_body(request, AppWish, "app")
-    return AppAnswer(app=_shown(await verbs.apps.add_app(user, wish.name), site))
+    return AppAnswer(app=_shown(await verbs.apps.add_app(user, wish.name, is_dry_run=x_dry_run), site))
 
 
 @router.get("/v1/apps/{app}", operation_id="get_app", summary="Show an app", responses=answers(*IN_APP))
@@ -119,7 +130,13 @@ async def get_app(app: CurrentApp, site: SiteOf) -> AppAnswer:
     responses=answers(*IN_APP, 403, *WITH_BODY),
     openapi_extra=described_body(AppEdit, "app", example={"name": "new-name"}),
 )
-@router.put("/v1/apps/{app}", include_in_schema=False)
+@router.put(
+    "/v1/apps/{app}",
+    operation_id="edit_app_by_put",
+    summary="Rename an app: the same as PATCH",
+    responses=answers(*IN_APP, 403, *WITH_BODY),
+    openapi_extra=described_body(AppEdit, "app", example={"name": "new-name"}),
+)
 async def edit_app(request: Request, app: CurrentApp, user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppAnswer:
     edit = await read_body(request, AppEdit, "app")
     if edit.owner is not None:

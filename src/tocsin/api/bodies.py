@@ -7,6 +7,7 @@ import pydantic_core
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from starlette.requests import Request
 
+from tocsin.api.nesting import check_depth
 from tocsin.errors import InvalidInput, Malformed, TooLarge
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -35,7 +36,7 @@ _SENTENCES = {
 class Sent(BaseModel):
     """Base of what clients send: unknown fields are ignored; null, an empty text, Go's zero date mean 'not given'."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -76,8 +77,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body, whatever its content type says; none is an empty one."""
     if not body.strip():
         return {}
+    check_depth(body)
     try:
-        # Refuses lone surrogates and too deep nesting too, which neither database nor clients could take.
+        # Refuses lone surrogates too, which neither database nor clients could take.
         data = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Malformed(f"the body is not valid JSON: {error}") from None

@@ -12,8 +12,9 @@ from urllib.parse import unquote
 
 import msgspec
 
+from tocsin.api.nesting import check_depth
 from tocsin.dates import parse_instant
-from tocsin.errors import InvalidInput
+from tocsin.errors import InvalidInput, Malformed
 from tocsin.ingest import Draft
 
 STRUCTURED = "application/cloudevents+json"
@@ -57,8 +58,9 @@ def read_binary(headers: Mapping[bytes, bytes], body: bytes) -> Draft:
     def attribute(name: str) -> str:
         return unquote(headers.get(b"ce-" + name.encode(), b"").decode("latin-1"))
 
-    if body.strip():
-        msgspec.json.decode(body)  # raises for what is not JSON
+    text = body.strip()
+    if text:
+        msgspec.json.decode(text)  # raises for what is not JSON
     event = _CloudEvent(
         specversion=attribute("specversion"),
         id=attribute("id"),
@@ -66,7 +68,7 @@ def read_binary(headers: Mapping[bytes, bytes], body: bytes) -> Draft:
         type=attribute("type"),
         time=attribute("time") or None,
         datacontenttype=headers.get(b"content-type", b"").decode("latin-1") or None,
-        data=msgspec.Raw(body) if body.strip() else msgspec.UNSET,
+        data=msgspec.Raw(text) if text else msgspec.UNSET,
     )
     return _draft(event, "ce-")
 
@@ -84,6 +86,7 @@ def _draft(event: _CloudEvent, where: str) -> Draft:
         type_data=_data(event, where),
         created_at=_time(event, where),
         dedup_key=_dedup_key(event),
+        where=where,
     )
 
 
@@ -103,13 +106,16 @@ def _data(event: _CloudEvent, where: str) -> msgspec.Raw:
         if event.data is not msgspec.UNSET:
             raise InvalidInput({f"{where}data_base64": ["cannot stand beside data"]})
         try:
-            decoded = base64.b64decode(event.data_base64, validate=True)
-            msgspec.json.decode(decoded)
-        except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+            decoded = base64.b64decode(event.data_base64, validate=True).strip()
+            check_depth(decoded)
+            msgspec.json.decode(decoded, type=dict)
+        except (binascii.Error, msgspec.DecodeError, ValueError, Malformed) as error:
             raise InvalidInput({f"{where}data_base64": ["must be base64 of a JSON object"]}) from error
         return msgspec.Raw(decoded)
     if event.data is msgspec.UNSET or bytes(event.data) == b"null":
         return NO_DATA
+    if not bytes(event.data).startswith(b"{"):
+        raise InvalidInput({"body" if where == "ce-" else f"{where}data": ["must be an object"]})
     return event.data
 
 

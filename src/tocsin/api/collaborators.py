@@ -13,11 +13,14 @@ router = APIRouter(tags=["Collaborators"])
 
 class CollaboratorWish(Sent):
     email: str
+    """Whom to share the app with."""
     is_limited: bool = False
+    """Whether they may not see or change variables."""
 
 
 class CollaboratorEdit(Sent):
     is_limited: bool
+    """Whether they may not see or change variables."""
 
 
 class CollaboratorOut(BaseModel):
@@ -71,7 +74,13 @@ async def add_collaborator(request: Request, app: CurrentApp, user: CurrentUser,
     responses=answers(*IN_APP, 403, *WITH_BODY),
     openapi_extra=described_body(CollaboratorEdit, "collaborator", example={"is_limited": True}),
 )
-@router.put("/v1/apps/{app}/collaborators/{collaborator_id}", include_in_schema=False)
+@router.put(
+    "/v1/apps/{app}/collaborators/{collaborator_id}",
+    operation_id="edit_collaborator_by_put",
+    summary="Limit a collaborator, or lift that: the same as PATCH",
+    responses=answers(*IN_APP, 403, *WITH_BODY),
+    openapi_extra=described_body(CollaboratorEdit, "collaborator", example={"is_limited": True}),
+)
 async def edit_collaborator(
     request: Request, collaborator_id: str, app: CurrentApp, user: CurrentUser, verbs: VerbsOf
 ) -> CollaboratorAnswer:

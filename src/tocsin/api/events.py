@@ -4,15 +4,19 @@ The first stop of an event: authenticated, decoded, handed to `ingest`, answered
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 
 import msgspec
 import structlog
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tocsin.api import cloudevents
-from tocsin.api.answers import request_id, tidy_path
+from tocsin.api.answers import SAFE_HEADERS, read_request_id, tidy_path
+from tocsin.api.listener import Answer
+from tocsin.api.nesting import check_depth
 from tocsin.api.problems import answer, crashed
 from tocsin.dates import parse_instant
 from tocsin.errors import InvalidInput, Malformed, TocsinError, TooLarge
@@ -24,15 +28,15 @@ from tocsin.verbs import Verbs
 
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_KEY_LENGTH = 255
-MAX_DEPTH = 64
-"""Levels of nesting in a request: what is deeper cannot be read by every receiver's JSON parser."""
 
 LOG = structlog.get_logger("tocsin.ingest")
 
+_SAFE_HEADERS = [(name.encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
 _PREFIX, _SUFFIX = "/v1/apps/", "/events"
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_KINDS = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "array": "list"}
+_KIND = re.compile(rf"\b(?:{'|'.join(_KINDS)})\b")
 _BYTE = re.compile(r"\(byte (\d+)\)")
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
 class _EventIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,24 +72,34 @@ class EventsEndpoint:
             await self._behind(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        try:
-            accepted, is_list = await self._accept(ref, headers, receive)
-        except TocsinError as error:
-            LOG.info("event.refused", app=ref, error=type(error).__name__, request_id=request_id(scope))
-            await answer(error)(scope, receive, send)
-            return
-        except Exception:
-            LOG.exception("event.crashed", app=ref, request_id=request_id(scope))
-            await crashed()(scope, receive, send)
-            return
-        await _send_accepted(accepted, scope, send, is_list=is_list)
+        status, own_headers, body = await self.handle(ref, headers, partial(_read, headers, receive))
+        await send({"type": "http.response.start", "status": status, "headers": own_headers})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _accept(self, ref: str, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[Accepted, bool]:
+    async def handle(
+        self, ref: str, headers: Mapping[bytes, bytes], body: bytes | Callable[[], Awaitable[bytes]]
+    ) -> Answer:
+        """Answer a request. A body that is still to be read is read once it is known that its sender may."""
+        request = read_request_id(headers.get(b"x-request-id"))
+        try:
+            accepted, is_list = await self._accept(ref, headers, body)
+        except TocsinError as error:
+            LOG.info("event.refused", app=ref, error=type(error).__name__, request_id=request)
+            return _refusal(answer(error), request)
+        except Exception:
+            LOG.exception("event.crashed", app=ref, request_id=request)
+            return _refusal(crashed(), request)
+        return _acceptance(accepted, request, is_list=is_list)
+
+    async def _accept(
+        self, ref: str, headers: Mapping[bytes, bytes], body: bytes | Callable[[], Awaitable[bytes]]
+    ) -> tuple[Accepted, bool]:
         authorization = headers.get(b"authorization")
         token = None if authorization is None else authorization.decode("latin-1")
         principal = await self._verbs.accounts.authenticate(token)
         app = await self._verbs.apps.get_app(principal.user, ref)
-        body = await _read(headers, receive)
+        if not isinstance(body, bytes):
+            body = await body()
         drafts, is_list = read_drafts(headers, body)
         key = _idempotency_key(headers, body)
         accepted = await self._verbs.ingest.accept(app, principal.user, drafts, key)
@@ -99,7 +113,7 @@ def read_drafts(headers: Mapping[bytes, bytes], body: bytes) -> tuple[list[Draft
     media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     try:
         body.decode()
-        _check_depth(body)
+        check_depth(body)
         if media == cloudevents.STRUCTURED:
             return [cloudevents.read_structured(body)], False
         if media == cloudevents.BATCH:
@@ -135,6 +149,7 @@ def _draft(event: _EventIn, where: str) -> Draft:
         type_data=event.type_data,
         user=event.user,
         created_at=_created_at(event.created_at, where) if event.created_at else None,
+        where=where,
     )
 
 
@@ -159,12 +174,9 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > MAX_REQUEST_BYTES:
         raise TooLarge(f"the request is larger than {MAX_REQUEST_BYTES >> 20} MiB")
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    chunks, size = [body], len(body)
-    while message.get("more_body"):
+    chunks: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Malformed("the request ended before its body did")
@@ -172,21 +184,8 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         size += len(chunks[-1])
         if size > MAX_REQUEST_BYTES:
             raise TooLarge(f"the request is larger than {MAX_REQUEST_BYTES >> 20} MiB")
-    return b"".join(chunks)
-
-
-def _check_depth(body: bytes) -> None:
-    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
-        return
-    depth = 0
-    for match in _STRUCTURE.finditer(body):
-        byte = match[0][:1]
-        if byte in b"[{":
-            depth += 1
-        elif byte in b"]}":
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise Malformed(f"the body is nested deeper than {MAX_DEPTH} levels")
+        if not message.get("more_body"):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _malformed(error: msgspec.DecodeError, body: bytes) -> Malformed:
@@ -202,20 +201,28 @@ def _malformed(error: msgspec.DecodeError, body: bytes) -> Malformed:
 def _invalid(error: msgspec.ValidationError) -> InvalidInput:
     match = _PLACE.match(str(error))
     path = (match["path"] if match else None) or "body"
-    what = (match["what"] if match else str(error)).replace("`", "")
+    what = (match["what"] if match else str(error)).replace("`", "").replace(" | ", " or ")
+    what = _KIND.sub(lambda found: _KINDS[found[0]], what)
     field = path.removeprefix("event.").replace("[...]", "[]")
     return InvalidInput({field: [what[:1].lower() + what[1:]]})
 
 
-async def _send_accepted(accepted: Accepted, scope: Scope, send: Send, *, is_list: bool) -> None:
+def _refusal(response: Response, request: str) -> Answer:
+    return response.status_code, [*response.raw_headers, *_headers(request)], bytes(response.body)
+
+
+def _acceptance(accepted: Accepted, request: str, *, is_list: bool) -> Answer:
     opening, closing = (b'{"events":[', b"]}") if is_list else (b'{"event":', b"}")
     body = b"".join((opening, b",".join(accepted.bodies), closing))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", request_id(scope).encode()),
+        *_headers(request),
     ]
     if accepted.is_replay:
         headers.append((b"idempotent-replayed", b"true"))
-    await send({"type": "http.response.start", "status": 201, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return 201, headers, body
+
+
+def _headers(request: str) -> list[tuple[bytes, bytes]]:
+    return [(b"x-request-id", request.encode()), *_SAFE_HEADERS]

@@ -12,6 +12,7 @@ from tocsin.api.instants import InstantIn, InstantOut
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.model import App, Notifier, NotifierState
 from tocsin.notifier_rules import NotifierWish
+from tocsin.platforms.base import SettingKind
 from tocsin.verbs import Verbs
 
 router = APIRouter(prefix="/v1/apps/{app}/notifiers", tags=["Notifiers"])
@@ -75,13 +76,16 @@ class NotifierOut(BaseModel):
 
     @classmethod
     def of(cls, app: App, notifier: Notifier, verbs: Verbs) -> "NotifierOut":
+        platform = verbs.notifiers.platforms[notifier.platform]
+        # Clients expect every list of a platform, as in the document's example of an e-mail notifier.
+        lists: dict[str, Any] = {one.name: [] for one in platform.settings if one.kind is not SettingKind.URL}
         return cls(
             id=notifier.id,
             app_id=app.id,
             app=app.name,
             name=notifier.name,
             type=notifier.platform,
-            platform_id=verbs.notifiers.platforms[notifier.platform].id,
+            platform_id=platform.id,
             active=notifier.active,
             state=notifier.state,
             state_reason=notifier.state_reason,
@@ -89,7 +93,7 @@ class NotifierOut(BaseModel):
             send_all_alerts=notifier.send_all_alerts,
             send_all_events=notifier.send_all_events,
             selected_event_ids=list(notifier.selected_event_ids),
-            type_data=notifier.type_data,
+            type_data=lists | notifier.type_data,
             created_at=notifier.created_at,
             updated_at=notifier.updated_at,
         )

@@ -49,7 +49,7 @@ async def show_reference(request: Request, pages: PagesOf, site: SiteOf) -> HTML
     )
 
 
-def describe(app: FastAPI, extra_paths: Mapping[str, Any]) -> dict[str, Any]:
+def describe(app: FastAPI, extra_paths: Mapping[str, Any], extra_schemas: Mapping[str, Any]) -> dict[str, Any]:
     """The OpenAPI document of everything below /v1, health included; `extra_paths` add operations."""
     document = get_openapi(
         title=app.title,
@@ -63,6 +63,7 @@ def describe(app: FastAPI, extra_paths: Mapping[str, Any]) -> dict[str, Any]:
         document["paths"].setdefault(path, {}).update(item)
     components = document["components"]
     components["securitySchemes"]["basic"] = BASIC
+    components["schemas"].update(extra_schemas)
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
     for operation in _operations(document):
@@ -70,6 +71,9 @@ def describe(app: FastAPI, extra_paths: Mapping[str, Any]) -> dict[str, Any]:
         refused = operation["responses"].get("422")
         if refused is not None and "HTTPValidationError" in str(refused):
             refused["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/Invalid"}
+        for status, answer in operation["responses"].items():
+            if answer["description"] == "Successful Response":
+                answer["description"] = HTTPStatus(int(status)).phrase
     return document
 
 
@@ -95,9 +99,12 @@ class Schema:
 
 @dataclass(frozen=True)
 class Answer:
+    """One status that an operation can answer; `is_named` where its body's schema stands under Schemas."""
+
     status: str
     phrase: str
     schema: str
+    is_named: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +168,8 @@ def _parameter(parameter: Mapping[str, Any]) -> Field:
 
 
 def _answer(status: str, answer: Mapping[str, Any]) -> Answer:
-    phrase = HTTPStatus(int(status)).phrase if status.isdigit() else status
-    return Answer(status, answer.get("description") or phrase, type_of(_json_of(answer).get("schema", {})))
+    schema = _json_of(answer).get("schema", {})
+    return Answer(status, answer["description"], type_of(schema), "$ref" in schema)
 
 
 def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[Field]:

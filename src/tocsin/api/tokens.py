@@ -20,6 +20,7 @@ BASIC_OR_BEARER: dict[str, Any] = {"security": [{"basic": []}, {"bearer": []}]}
 
 class TokenWish(Sent):
     name: str | None = None
+    """What the token is for; up to 200 characters."""
 
 
 class TokenOut(BaseModel):
@@ -86,7 +87,12 @@ async def add_token(request: Request, verbs: VerbsOf) -> TokenAnswer:
     summary="Give a token a new secret; the one before ends at once",
     responses=answers(*AS_USER, 404),
 )
-@router.put("/v1/tokens/{token_id}/renew", include_in_schema=False)
+@router.put(
+    "/v1/tokens/{token_id}/renew",
+    operation_id="renew_token_by_put",
+    summary="Give a token a new secret: the same as PATCH",
+    responses=answers(*AS_USER, 404),
+)
 async def renew_token(token_id: str, user: CurrentUser, verbs: VerbsOf) -> TokenAnswer:
     return _shown_once(await verbs.accounts.renew_token(user, token_id))
 

@@ -10,7 +10,7 @@ from tocsin.unsubscribe import Unsubscribe
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<link rel="stylesheet" href="/style.css"></head>
+<link rel="stylesheet" href="/assets/style.css"></head>
 <body><main><h1>{title}</h1>{content}</main></body>
 </html>
 """

@@ -12,12 +12,12 @@ router = APIRouter(tags=["Variables"])
 
 
 class VariableWish(BaseModel):
-    """An empty value is a value."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     name: str
+    """Letters, digits and underscores, not beginning with a digit."""
     value: str
+    """Up to 65,536 characters; an empty value is a value."""
 
 
 class VariableEdit(BaseModel):
@@ -90,7 +90,13 @@ async def add_variable(request: Request, app: CurrentApp, user: CurrentUser, ver
     responses=answers(*IN_APP, 403, *WITH_BODY),
     openapi_extra=described_body(VariableEdit, "variable", example={"value": "info"}),
 )
-@router.put("/v1/apps/{app}/variables/{variable_id}", include_in_schema=False)
+@router.put(
+    "/v1/apps/{app}/variables/{variable_id}",
+    operation_id="edit_variable_by_put",
+    summary="Give a variable another value: the same as PATCH",
+    responses=answers(*IN_APP, 403, *WITH_BODY),
+    openapi_extra=described_body(VariableEdit, "variable", example={"value": "info"}),
+)
 async def edit_variable(
     request: Request, variable_id: str, app: CurrentApp, user: CurrentUser, verbs: VerbsOf
 ) -> VariableAnswer:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -142,15 +143,20 @@ class _Show:
     def _invite(self, samples: Samples, url: str) -> None:
         self._title("The next one is yours")
         body = msgspec.json.encode({"event": {"type": EVENT_TYPE, "type_data": {"status": "success"}}}).decode()
-        lines = [f"curl {url}{EVENTS_PATH} \\", f" -H 'Authorization: Bearer {samples.token or 'TOKEN'}' \\"]
-        for line in (*lines, f" -d '{body}'"):
+        lines = (
+            f"curl {url}{EVENTS_PATH} \\",
+            f" -H 'Authorization: Bearer {samples.token or 'TOKEN'}' \\",
+            " -H 'Content-Type: application/json' \\",
+            f" -d '{body}'",
+        )
+        for line in lines:
             self._console.print(Text(line, "cyan"))
         self._title("What arrives at the receiver (Ctrl-C stops Tocsin)")
 
     def _show(self, arrival: Arrival, samples: Samples) -> None:
         word, style = _verdict(arrival, samples)
-        event_id = arrival.headers.get("webhook-id", "?")
-        self._fact(time.strftime("%H:%M:%S"), f"{_type_of(arrival)} {event_id!a:.40}, signature {word}", style)
+        event_id = ascii(arrival.headers.get("webhook-id", ""))[1:41].rstrip("'")
+        self._fact(time.strftime("%H:%M:%S"), f"{_type_of(arrival)} {event_id}, signature {word}", style)
 
     def _title(self, text: str) -> None:
         self._console.print()
@@ -196,6 +202,8 @@ def _millis(begun: float) -> str:
 
 def _program() -> str:
     """What to type to run this program from here."""
-    program = os.path.realpath(sys.argv[0])
+    if Path(sys.argv[0]).name == "__main__.py":
+        return "python -m tocsin"
     known = shutil.which("tocsin")
-    return "tocsin" if known and os.path.realpath(known) == program else os.path.relpath(program)
+    is_on_path = known is not None and os.path.realpath(known) == os.path.realpath(sys.argv[0])
+    return "tocsin" if is_on_path else os.path.relpath(sys.argv[0])

@@ -45,8 +45,8 @@ def serve(
 
 
 async def _greet(_running: object, url: str) -> None:
-    typer.echo(f"Tocsin runs   status page {url}/   API {url}/v1   its docs {url}/docs")
-    typer.echo("Let people in tocsin user add NAME --email EMAIL   then tocsin token add NAME --name TOKEN")
+    typer.echo(f"Tocsin runs: {url}/ (status), API under /v1, its docs at /docs")
+    typer.echo("First steps: tocsin user add NAME --email EMAIL; tocsin token add NAME --name X")
 
 
 def demo(port: Port = DEFAULT_PORT) -> None:

@@ -5,7 +5,8 @@ import msgspec
 from tocsin.apps import Apps
 from tocsin.errors import ConfigError, InvalidInput, NotFound
 from tocsin.model import App, Notifier, User
-from tocsin.notifiers import Notifiers, NotifierWish
+from tocsin.notifier_rules import NotifierWish
+from tocsin.notifiers import Notifiers
 from tocsin.verbs import Verbs
 
 USERNAME = "demo"

@@ -29,7 +29,7 @@ def find_app(connection: sa.Connection, ref: str, user: User) -> App | None:
 
 def add_app(connection: sa.Connection, app: App, first_notifier: Notifier) -> None:
     """Store a new app with its first notifier. Raises InvalidInput when the name is taken."""
-    _refuse_taken(connection, app.name)
+    refuse_taken(connection, app.name)
     values = {"id": app.id, "name": app.name, "owner_id": app.owner.id}
     try:
         connection.execute(apps.insert().values(**values, created_at=app.created_at, updated_at=app.updated_at))
@@ -41,7 +41,7 @@ def add_app(connection: sa.Connection, app: App, first_notifier: Notifier) -> No
 
 def rename_app(connection: sa.Connection, app_id: str, name: str, *, at: datetime) -> None:
     """Raises InvalidInput when the name is taken, NotFound when the app was removed meanwhile."""
-    _refuse_taken(connection, name)
+    refuse_taken(connection, name)
     statement = apps.update().where(apps.c.id == app_id, apps.c.removed_at.is_(None)).values(name=name, updated_at=at)
     try:
         changed = connection.execute(statement).rowcount
@@ -62,7 +62,8 @@ def remove_app(connection: sa.Connection, app_id: str, last_event: NewEvent, dis
     remove_all_notifiers(connection, app_id, last_event_id=last_event.id, at=at)
 
 
-def _refuse_taken(connection: sa.Connection, name: str) -> None:
+def refuse_taken(connection: sa.Connection, name: str) -> None:
+    """Raises InvalidInput when an app has this name."""
     if connection.execute(sa.select(apps.c.id).where(apps.c.name == name)).first():
         raise InvalidInput({"name": TAKEN})
 

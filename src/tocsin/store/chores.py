@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from tocsin.model import NotifierState
-from tocsin.store.deliveries import IS_PENDING, IS_SENDING
+from tocsin.store.deliveries import IS_OF_REMOVED_APP, IS_OFF, IS_PENDING, IS_REMOVED, IS_SENDING, REMOVAL_TYPE
 from tocsin.store.schema import deliveries, fanouts, notifiers
 
 
@@ -21,14 +21,17 @@ class Chores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_chores(connection: sa.Connection, now: datetime) -> Chores:
-    is_off = notifiers.c.state == NotifierState.OFF
-    waits = sa.exists().where(deliveries.c.notifier_id == notifiers.c.id, IS_PENDING)
+    is_left_over = sa.exists().where(
+        deliveries.c.notifier_id == notifiers.c.id,
+        IS_PENDING,
+        sa.or_(IS_OFF, sa.and_(IS_OF_REMOVED_APP, deliveries.c.event_type != REMOVAL_TYPE)),
+    )
     row = connection.execute(
         sa.select(
             sa.exists().where(fanouts.c.event_id.is_not(None)),
             sa.exists().where(IS_SENDING, deliveries.c.lease_until < now),
             sa.exists().where(IS_PENDING, deliveries.c.expires_at <= now),
-            sa.exists().where(is_off, waits),
+            sa.exists().where(sa.or_(IS_OFF, IS_REMOVED), is_left_over),
             sa.exists().where(notifiers.c.state == NotifierState.PAUSED, notifiers.c.held_until <= now),
         )
     ).one()

@@ -29,6 +29,8 @@ MAX_COUNT = 10_000
 IS_PENDING = deliveries.c.state == sa.literal_column("'pending'")
 IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
 
+REMOVAL_TYPE = "delete_app"
+
 UNDELIVERED = (DeliveryState.FAILED, DeliveryState.CANCELLED)
 
 
@@ -186,13 +188,25 @@ def cancel_pending(
     connection.execute(deliveries.update().where(*where).values(**_ended(DeliveryState.CANCELLED, reason, at)))
 
 
+IS_OFF = notifiers.c.state == NotifierState.OFF
+IS_REMOVED = notifiers.c.removed_at.is_not(None)
+# A removed app's notifiers stay active for the one event that tells of its removal.
+IS_OF_REMOVED_APP = sa.and_(IS_REMOVED, sa.not_(IS_OFF))
+
+
 def cancel_unwanted(connection: sa.Connection, *, at: datetime) -> int:
     """End what came back to a notifier that was turned off or removed while an attempt was under way."""
-    off = sa.select(notifiers.c.id).where(notifiers.c.state == NotifierState.OFF)
-    statement = deliveries.update().where(IS_PENDING, deliveries.c.notifier_id.in_(off))
-    return connection.execute(
-        statement.values(**_ended(DeliveryState.CANCELLED, DeliveryReason.NOTIFIER_OFF, at))
-    ).rowcount
+    cases = (
+        (DeliveryReason.NOTIFIER_REMOVED, sa.and_(IS_OFF, IS_REMOVED), sa.true()),
+        (DeliveryReason.NOTIFIER_OFF, sa.and_(IS_OFF, sa.not_(IS_REMOVED)), sa.true()),
+        (DeliveryReason.APP_REMOVED, IS_OF_REMOVED_APP, deliveries.c.event_type != REMOVAL_TYPE),
+    )
+    count = 0
+    for reason, whose, which in cases:
+        unwanted = sa.select(notifiers.c.id).where(whose)
+        statement = deliveries.update().where(IS_PENDING, deliveries.c.notifier_id.in_(unwanted), which)
+        count += connection.execute(statement.values(**_ended(DeliveryState.CANCELLED, reason, at))).rowcount
+    return count
 
 
 def expire(connection: sa.Connection, *, at: datetime) -> int:

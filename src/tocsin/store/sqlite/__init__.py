@@ -24,7 +24,7 @@ from tocsin.store.sqlite.database import (
     prepare_folder,
 )
 from tocsin.store.sqlite.hot import HotVerbs
-from tocsin.store.sqlite.writer import Transaction, Writer
+from tocsin.store.sqlite.writer import BatchVerb, Transaction, Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class SqliteStore:
         self._is_closed = False
         self._dispatch = dispatch
         self._hot = HotVerbs(clock, dispatch)
-        verbs = [self._hot.settle, self._hot.add_events, self._hot.claim, self._write_plain]
+        verbs: list[BatchVerb] = [self._hot.settle, self._hot.add_events, self._hot.claim, self._write_plain]
         self._writer = Writer(connection, verbs, give_up=self._give_up)
         self._wakes: list[Callable[[], None]] = []
 

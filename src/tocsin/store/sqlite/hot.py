@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from tocsin.clock import Clock
 from tocsin.errors import Conflict
 from tocsin.ids import new_uuid7
@@ -25,19 +23,10 @@ from tocsin.store.port import (
     Settlement,
 )
 from tocsin.store.schema import from_micros, to_micros
+from tocsin.store.sqlite.bulk import Bulk
+from tocsin.store.sqlite.rows import FIND_BODY, NewRows
 from tocsin.store.sqlite.writer import Transaction
 
-INSERT_EVENT = "INSERT INTO events (id, app_id, user_id, type, received_at, body) VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_KEY = (
-    "INSERT OR REPLACE INTO idempotency_keys (app_id, key, request_hash, event_ids, created_at) VALUES (?, ?, ?, ?, ?)"
-)
-INSERT_FANOUT = "INSERT INTO fanouts (event_id, app_id, notifier_ids, done_count, created_at) VALUES (?, ?, ?, 0, ?)"
-INSERT_DELIVERY = """
-INSERT INTO deliveries (id, app_id, event_id, event_type, notifier_id, state, attempt_count, next_attempt_at,
-                        lease_token, claimed_at, lease_until, created_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-FIND_KEY = "SELECT request_hash, event_ids FROM idempotency_keys WHERE app_id = ? AND key = ?"
-FIND_BODY = "SELECT body FROM events WHERE id = ?"
 CLAIM = """
 UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next_attempt_at = NULL, reason = NULL,
                       lease_token = :token, claimed_at = :now, lease_until = :until
@@ -46,13 +35,24 @@ UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next
                ORDER BY next_attempt_at, id LIMIT :count)
 RETURNING id, app_id, event_id, event_type, attempt_count, expires_at"""
 NEXT_DUE = "SELECT min(next_attempt_at) FROM deliveries WHERE notifier_id = ? AND state = 'pending'"
-SETTLE = """
-UPDATE deliveries SET state = ?, reason = ?, next_attempt_at = ?, finished_at = ?, lease_token = NULL,
-                      lease_until = NULL, lost_lease_count = 0
- WHERE id = ? AND lease_token = ? AND state = 'sending'"""
-INSERT_ATTEMPT = """
+# Begun by its verb: Python counts no rows for a statement that begins with WITH (cursor.rowcount stays -1).
+# SQLite names the columns of VALUES column1 and so on: delivery, lease, state, reason, next attempt, end.
+SETTLE = Bulk(
+    """
+UPDATE deliveries SET state = ended.column3, reason = ended.column4, next_attempt_at = ended.column5,
+                      finished_at = ended.column6, lease_token = NULL, lease_until = NULL, lost_lease_count = 0
+  FROM (VALUES""",
+    width=6,
+    after=""") AS ended
+ WHERE deliveries.id = ended.column1 AND deliveries.lease_token = ended.column2 AND deliveries.state = 'sending'""",
+)
+INSERT_ATTEMPTS = Bulk(
+    """
 INSERT INTO attempts (delivery_id, number, started_at, duration_ms, outcome, reason, response_status,
-                      response_body, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                      response_body, error)
+VALUES""",
+    width=9,
+)
 LATE_ATTEMPT = """
 UPDATE attempts SET duration_ms = ?, response_status = ?, response_body = ?, error = ?
  WHERE delivery_id = ? AND number = ? AND outcome = 'unknown'"""
@@ -73,12 +73,12 @@ class HotVerbs:
         self._notifiers.clear()
 
     def add_events(self, transaction: Transaction, batch: list[NewEvents]) -> list[Accepted | Exception]:
-        rows = _Rows()
+        rows = NewRows()
         results = [self._add_request(transaction, new, rows) for new in batch]
         rows.insert(transaction)
         return results
 
-    def _add_request(self, transaction: Transaction, new: NewEvents, rows: "_Rows") -> Accepted | Exception:
+    def _add_request(self, transaction: Transaction, new: NewEvents, rows: "NewRows") -> Accepted | Exception:
         if new.idempotency is not None:
             known = rows.find_key(transaction, new.app_id, new.idempotency.key)
             if known is not None:
@@ -104,7 +104,7 @@ class HotVerbs:
         return Accepted(bodies=tuple(bodies), claims=tuple(claims), waiting=frozenset(waiting), has_fanout=has_fanout)
 
     def _replay(
-        self, transaction: Transaction, sent: IdempotencyKey, known: tuple[bytes, list[str]], rows: "_Rows"
+        self, transaction: Transaction, sent: IdempotencyKey, known: tuple[bytes, list[str]], rows: "NewRows"
     ) -> Accepted | Exception:
         request_hash, event_ids = known
         if request_hash != sent.request_hash:
@@ -116,7 +116,7 @@ class HotVerbs:
         return Accepted(bodies=tuple(body for body in bodies if body is not None), is_replay=True)
 
     def _add_deliveries(
-        self, transaction: Transaction, event: NewEvent, rows: "_Rows", claims: list[Claim], waiting: set[str]
+        self, transaction: Transaction, event: NewEvent, rows: "NewRows", claims: list[Claim], waiting: set[str]
     ) -> bool:
         """Make an event's deliveries, or record the duty to: then the answer is True."""
         if event.app_id is None:
@@ -213,20 +213,18 @@ class HotVerbs:
         return self._notifiers[notifier_id]
 
     def settle(self, transaction: Transaction, batch: list[Settlement]) -> list[bool]:
-        values = [_settle_values(settlement) for settlement in batch]
-        cursor = transaction.raw.executemany(SETTLE, values)
-        if cursor.rowcount == len(batch):
-            transaction.raw.executemany(INSERT_ATTEMPT, [_attempt_values(settlement) for settlement in batch])
+        if SETTLE.run(transaction.raw, [_settle_values(settlement) for settlement in batch]) == len(batch):
+            INSERT_ATTEMPTS.run(transaction.raw, [_attempt_values(settlement) for settlement in batch])
             return [True] * len(batch)
         # Some lease was lost meanwhile: find out whose, one by one, from the start.
         transaction.raw.execute("ROLLBACK TO batch")
         return [self._settle_one(transaction, settlement) for settlement in batch]
 
     def _settle_one(self, transaction: Transaction, settlement: Settlement) -> bool:
-        held = transaction.raw.execute(SETTLE, _settle_values(settlement)).rowcount == 1
+        held = SETTLE.run(transaction.raw, [_settle_values(settlement)]) == 1
         attempt = settlement.attempt
         if held:
-            transaction.raw.execute(INSERT_ATTEMPT, _attempt_values(settlement))
+            INSERT_ATTEMPTS.run(transaction.raw, [_attempt_values(settlement)])
         else:
             late = (attempt.duration_ms, attempt.response_status, attempt.response_body)
             error = f"its lease was lost; came late: {attempt.error or attempt.outcome.value}"
@@ -235,90 +233,15 @@ class HotVerbs:
         return held
 
 
-class _Rows:
-    """What a batch of requests inserts, gathered so that each table is written in one go."""
-
-    def __init__(self) -> None:
-        self._events: list[tuple[Any, ...]] = []
-        self._deliveries: list[tuple[Any, ...]] = []
-        self._keys: list[tuple[Any, ...]] = []
-        self._fanouts: list[tuple[Any, ...]] = []
-        self._new_keys: dict[tuple[str, str], tuple[bytes, list[str]]] = {}
-        self._new_bodies: dict[str, bytes] = {}
-
-    def add_event(self, event: NewEvent) -> None:
-        received_at = to_micros(event.received_at)
-        self._events.append((event.id, event.app_id, event.user_id, event.type, received_at, event.body))
-        if event.dedup_key is not None and event.app_id is not None:
-            self.add_key(event.app_id, IdempotencyKey(event.dedup_key, b""), [event.id], event.received_at)
-        self._new_bodies[event.id] = event.body
-
-    def add_key(self, app_id: str, key: IdempotencyKey, event_ids: list[str], at: datetime) -> None:
-        self._new_keys[app_id, key.key] = (key.request_hash, event_ids)
-        self._keys.append((app_id, key.key, key.request_hash, " ".join(event_ids), to_micros(at)))
-
-    def add_fanout(self, event: NewEvent, notifier_ids: list[str]) -> None:
-        listed = msgspec.json.encode(notifier_ids).decode()
-        self._fanouts.append((event.id, event.app_id, listed, to_micros(event.received_at)))
-
-    def add_delivery(self, event: NewEvent, notifier: Notifier, dispatch: Dispatch, claim: Claim | None) -> None:
-        now = to_micros(event.received_at)
-        what = (event.app_id, event.id, event.type, notifier.id)
-        row: tuple[Any, ...]
-        if claim is None:
-            row = (new_uuid7("de"), *what, "pending", 0, now, None, None, None)
-            expires_at = dispatch.expires_at(event, notifier)
-        else:
-            until = to_micros(dispatch.lease_until(claim.claimed_at))
-            row = (claim.delivery_id, *what, "sending", 1, None, claim.lease_token, now, until)
-            expires_at = claim.expires_at
-        self._deliveries.append((*row, now, to_micros(expires_at)))
-
-    def insert(self, transaction: Transaction) -> None:
-        for statement, rows in (
-            (INSERT_EVENT, self._events),
-            (INSERT_DELIVERY, self._deliveries),
-            (INSERT_KEY, self._keys),
-            (INSERT_FANOUT, self._fanouts),
-        ):
-            if rows:
-                transaction.raw.executemany(statement, rows)
-
-    def find_key(self, transaction: Transaction, app_id: str, key: str) -> tuple[bytes, list[str]] | None:
-        known = self._new_keys.get((app_id, key))
-        if known is not None:
-            return known
-        row = transaction.raw.execute(FIND_KEY, (app_id, key)).fetchone()
-        return None if row is None else (row[0], row[1].split(" "))
-
-    def find_body(self, transaction: Transaction, event_id: str) -> bytes | None:
-        body = self._new_bodies.get(event_id)
-        if body is None:
-            row = transaction.raw.execute(FIND_BODY, (event_id,)).fetchone()
-            body = None if row is None else row[0]
-        return body
-
-    def first_of(self, transaction: Transaction, event: NewEvent) -> tuple[str, bytes] | None:
-        """The event that came earlier with the same dedup key."""
-        if event.dedup_key is None or event.app_id is None:
-            return None
-        known = self.find_key(transaction, event.app_id, event.dedup_key)
-        if known is None:
-            return None
-        event_id = known[1][0]
-        body = self.find_body(transaction, event_id)
-        return None if body is None else (event_id, body)
-
-
 def _settle_values(settlement: Settlement) -> tuple[Any, ...]:
     next_at, finished_at = settlement.next_attempt_at, settlement.finished_at
     return (
+        settlement.delivery_id,
+        settlement.lease_token,
         settlement.state.value,
         None if settlement.reason is None else settlement.reason.value,
         None if next_at is None else to_micros(next_at),
         None if finished_at is None else to_micros(finished_at),
-        settlement.delivery_id,
-        settlement.lease_token,
     )
 
 

@@ -139,9 +139,11 @@ class Writer:
                 results.extend(_carry_out(transaction, group[0].verb, [op.item for op in group]))
             transaction.raw.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - each member of the batch is told
-            transaction.take_back()
-            if transaction.raw.in_transaction:
-                transaction.raw.execute("ROLLBACK")
+            try:
+                transaction.take_back()
+            finally:
+                if transaction.raw.in_transaction:
+                    transaction.raw.execute("ROLLBACK")
             return [_as_store_error(error)] * len(batch)
         return results
 
