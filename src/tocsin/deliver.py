@@ -229,9 +229,10 @@ class Deliver:
     def _report(self, claim: Claim, settlement: Settlement) -> None:
         attempt = settlement.attempt
         self._metrics.attempted(claim.notifier.platform, attempt)
-        is_delivered = attempt.outcome is AttemptOutcome.DELIVERED
-        report = self._log.debug if is_delivered else self._log.info
-        report(
+        if attempt.outcome is AttemptOutcome.DELIVERED:
+            self._log.debug("delivery.attempted", delivery_id=claim.delivery_id, event_id=claim.event_id)
+            return
+        self._log.info(
             "delivery.attempted",
             delivery_id=claim.delivery_id,
             event_id=claim.event_id,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -34,6 +35,10 @@ DATABASE_PAUSE_SECONDS = 0.1
 
 # The writer's thread and the event loop share one interpreter: with the usual 5 ms each waits long for the other.
 SWITCH_INTERVAL_SECONDS = 0.001
+
+# Python looks for cycles among young objects after every 700 of them. Here a few thousand live for some milliseconds
+# at any time, none of them in cycles: looking less often costs a fifth less CPU for an accepted event.
+YOUNG_OBJECTS = 10_000
 
 LOG = structlog.get_logger("tocsin.server")
 
@@ -78,6 +83,7 @@ async def serve(settings: Settings, *, host: str, port: int, beside: Beside | No
         port = listening.getsockname()[1]
         public_url = settings.public_url or origin(host, port)
         running = await _open(settings, public_url, stopping)
+        _spare_collector()
         try:
             async with _control(running, public_url), _metrics(running):
                 LOG.info("server.started", host=host, port=port, database=str(running.store.path))
@@ -103,6 +109,13 @@ async def _open(settings: Settings, public_url: str, stopping: asyncio.Event) ->
             LOG.info("server.awaits_database", path=str(path.with_suffix("")))
         await asyncio.sleep(DATABASE_PAUSE_SECONDS)
         waited_seconds += DATABASE_PAUSE_SECONDS
+
+
+def _spare_collector() -> None:
+    """What was made until now lives as long as the process: no collection needs to look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def _serve(

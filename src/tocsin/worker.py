@@ -40,6 +40,7 @@ class Worker:
         self._slots = slots
         self._ready = ready
         self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
         self._agenda: dict[str, datetime] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
@@ -160,7 +161,7 @@ class Worker:
         self._woken.clear()
 
     def _launch(self, claim: Claim) -> None:
-        task = asyncio.get_running_loop().create_task(self._work(claim))
+        task = self._loop.create_task(self._work(claim))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

@@ -1,7 +1,8 @@
 """The whole API over a real SQLite store, and the cast: alice owns my-app, bob shares it, charlie is a stranger."""
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import argon2
 import httpx
 import pytest
 import sqlalchemy as sa
+import uvloop
 from fastapi import FastAPI
 
 from tocsin.accounts import Accounts
@@ -35,6 +37,13 @@ READY = frozenset({"email", "slack", "webhook", "rocket_chat"})
 
 # Argon2 at its usual cost would make each test that signs in slow.
 CHEAP_HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def pytest_asyncio_loop_factories(config, item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What touches sockets runs on the server's own loop."""
+    if item.path.name == "test_listener.py":
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 async def _delivered(notifier: Notifier, body: bytes, delivery_id: str) -> Attempt:

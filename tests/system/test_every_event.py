@@ -1,6 +1,5 @@
 """Every event of the catalogue, posted through the API, arrives on every platform in a shape that it documents."""
 
-import asyncio
 import json
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -17,6 +16,7 @@ import pytest
 from tests.line import Line, Receiver, answer, receiving, straight_line
 from tests.platforms.limits import check_rocket_chat, check_slack
 from tests.platforms.mail_server import Script, mail_server
+from tests.system.waiting import all_finished, count
 from tocsin.catalogue import Catalogue, EventKind
 from tocsin.model import Event, Message
 from tocsin.rendering import render
@@ -57,21 +57,6 @@ class World:
         posted: list[dict[str, Any]] = response.json()["events"]
         return posted
 
-    async def delivered(self) -> int:
-        """How many deliveries there are, once none of them is under way: each look waits for what is."""
-        async with asyncio.timeout(60):
-            while True:
-                counts = {state: await self.count(state) for state in ("pending", "sending", "delivered")}
-                if not counts["pending"] + counts["sending"]:
-                    return counts["delivered"]
-
-    async def count(self, state: str) -> int:
-        await self.line.running.worker.settled()
-        params = {"state": state, "per_page": 1}
-        response = await self.line.client.get("/v1/apps/my-app/deliveries", params=params)
-        total: int = response.json()["meta"]["pagination"]["total_count"]
-        return total
-
 
 async def open_world(stack: AsyncExitStack, tmp_path: Path) -> World:
     mail, port = await stack.enter_async_context(mail_server())
@@ -93,13 +78,13 @@ def message_of(event: dict[str, Any]) -> Message:
 async def test_every_event_reaches_every_platform(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         world = await open_world(stack, tmp_path)
-        before = await world.delivered()
+        before = await all_finished(world.line)
         world.forget()
         events = []
         for start in range(0, len(KINDS), 25):
             events += await world.post(KINDS[start : start + 25])
-        assert await world.delivered() == before + 4 * len(KINDS)
-        assert await world.count("failed") == 0
+        assert await all_finished(world.line) == before + 4 * len(KINDS)
+        assert await count(world.line, "failed") == 0
         titles = sorted(message_of(event).title for event in events)
         check_webhooks(world, events)
         check_slack_messages(world, titles)

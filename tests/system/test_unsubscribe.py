@@ -11,6 +11,7 @@ import pytest
 
 from tests.line import PUBLIC_URL, Line, straight_line
 from tests.platforms.mail_server import Script, mail_server
+from tests.system.waiting import all_finished
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}  # RFC 8058 section 3.2
 
@@ -26,9 +27,7 @@ class Mailbox:
 
     async def link_to(self, address: str) -> str:
         """The link in a mail that has just been sent to this address."""
-        self.mail.mails.clear()
-        await self.line.post()
-        await self.line.running.worker.settled()
+        await self.send()
         (mail,) = [mail for mail in self.mail.messages if mail["to"] == address]
         header = re.fullmatch("<([^<>]+)>", mail["list-unsubscribe"])
         assert header is not None
@@ -37,6 +36,13 @@ class Mailbox:
             assert body is not None
             assert header[1] in body.get_content()
         return header[1]
+
+    async def send(self) -> None:
+        """Post an event, and keep the mails about it alone."""
+        await all_finished(self.line)
+        self.mail.mails.clear()
+        await self.line.post()
+        await all_finished(self.line)
 
     async def notifier(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self.line.client.get(self.path)).json()["notifier"]
@@ -91,9 +97,7 @@ async def test_the_last_recipient_who_leaves_turns_the_notifier_off(tmp_path: Pa
         assert (await mailbox.reader.post(link, data=ONE_CLICK)).status_code == 200
         notifier = await mailbox.notifier()
         assert (notifier["active"], notifier["state"]) == (False, "off")
-        mailbox.mail.mails.clear()
-        await mailbox.line.post()
-        await mailbox.line.running.worker.settled()
+        await mailbox.send()
         assert mailbox.mail.mails == []
 
 

@@ -61,12 +61,22 @@ EVENTS_SCHEMAS: dict[str, Any] = {
     "EventUserIn": _USER,
     "EventIn": _EVENT_IN,
     "CloudEvent": _CLOUD_EVENT,
-    "OneEventIn": {"type": "object", "required": ["event"], "properties": {"event": _ref("EventIn")}},
+    "OneEventIn": {
+        "type": "object",
+        "required": ["event"],
+        "properties": {"event": _ref("EventIn") | {"description": "One event."}},
+    },
     "ManyEventsIn": {
         "type": "object",
         "required": ["events"],
         "properties": {
-            "events": {"type": "array", "minItems": 1, "maxItems": MAX_EVENTS, "items": _ref("EventIn")},
+            "events": {
+                "type": "array",
+                "description": "Several instead: all of them are stored, or none.",
+                "minItems": 1,
+                "maxItems": MAX_EVENTS,
+                "items": _ref("EventIn"),
+            },
         },
     },
     "ManyEventsAnswer": {

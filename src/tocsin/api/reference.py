@@ -1,7 +1,7 @@
 """The API's description, as an OpenAPI document and as a page drawn from it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -129,16 +129,19 @@ class Group:
 def group_operations(document: Mapping[str, Any], public_url: str) -> list[Group]:
     """The operations by tag, in the order in which they stand in the document."""
     groups: dict[str, Group] = {}
+    schemas = document["components"]["schemas"]
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
                 name = (item[method].get("tags") or ["More"])[0]
                 group = groups.setdefault(name, Group(name))
-                group.operations.append(_operation(path, method, item[method], public_url))
+                group.operations.append(_operation(path, method, item[method], schemas, public_url))
     return list(groups.values())
 
 
-def _operation(path: str, method: str, described: Mapping[str, Any], public_url: str) -> Operation:
+def _operation(
+    path: str, method: str, described: Mapping[str, Any], schemas: Mapping[str, Any], public_url: str
+) -> Operation:
     body = _json_of(described.get("requestBody", {}))
     return Operation(
         id=described["operationId"],
@@ -147,7 +150,7 @@ def _operation(path: str, method: str, described: Mapping[str, Any], public_url:
         summary=described.get("summary", ""),
         description=described.get("description", ""),
         parameters=[_parameter(parameter) for parameter in described.get("parameters", ())],
-        body=list(_fields(body.get("schema", {}))),
+        body=list(_body_fields(body.get("schema", {}), schemas)),
         answers=[_answer(status, answer) for status, answer in sorted(described["responses"].items())],
         curl=_curl(path, method, described, public_url),
     )
@@ -170,6 +173,14 @@ def _parameter(parameter: Mapping[str, Any]) -> Field:
 def _answer(status: str, answer: Mapping[str, Any]) -> Answer:
     schema = _json_of(answer).get("schema", {})
     return Answer(status, answer["description"], type_of(schema), "$ref" in schema)
+
+
+def _body_fields(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[Field]:
+    """The fields of a body, or of each of those that may be sent, none of which is required then."""
+    for option in schema.get("anyOf", ()):
+        named = schemas[type_of(option)] if "$ref" in option else option
+        yield from (replace(each, is_required=False) for each in _fields(named))
+    yield from _fields(schema)
 
 
 def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[Field]:

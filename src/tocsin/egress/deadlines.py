@@ -13,12 +13,12 @@ class Deadlines:
         self._timeout_seconds = timeout_seconds
         self._due: dict[Connection, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
 
     def add(self, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        due_at_seconds = self._due[connection] = loop.time() + self._timeout_seconds
+        due_at_seconds = self._due[connection] = self._loop.time() + self._timeout_seconds
         if self._timer is None:
-            self._timer = loop.call_at(due_at_seconds, self._expire)
+            self._timer = self._loop.call_at(due_at_seconds, self._expire)
 
     def remove(self, connection: Connection) -> None:
         self._due.pop(connection, None)
@@ -29,12 +29,11 @@ class Deadlines:
             self._timer = None
 
     def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
         self._timer = None
-        now = loop.time()
+        now = self._loop.time()
         for connection, due_at_seconds in list(self._due.items()):
             if due_at_seconds > now:
-                self._timer = loop.call_at(due_at_seconds, self._expire)
+                self._timer = self._loop.call_at(due_at_seconds, self._expire)
                 return
             del self._due[connection]
             connection.expire(self._timeout_seconds)

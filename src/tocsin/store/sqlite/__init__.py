@@ -134,7 +134,7 @@ class SqliteStore:
         return cast("Claimed", await self._writer.submit(self._hot.claim, slots))
 
     async def settle(self, settlement: Settlement) -> bool:
-        return cast("bool", await self._writer.submit(self._hot.settle, settlement))
+        return cast("bool", await self._writer.submit(self._hot.settle, settlement, is_patient=True))
 
     def on_wake(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)

@@ -127,4 +127,4 @@ def connect_reader(path: Path, busy_timeout_seconds: float = BUSY_TIMEOUT_SECOND
 
 def engine_over(connect: Callable[[], sqlite3.Connection], **options: Any) -> sa.Engine:
     """A SQLAlchemy engine that leaves transactions to whoever made the connection."""
-    return sa.create_engine("sqlite://", creator=connect, isolation_level="AUTOCOMMIT", **options)
+    return sa.create_engine("sqlite://", creator=connect, isolation_level="AUTOCOMMIT", hide_parameters=True, **options)

@@ -16,6 +16,11 @@ import sqlalchemy as sa
 from tocsin.errors import StoreError
 
 LINGER_SECONDS = 0.002
+"""How long a request waits for company when the last batch had some."""
+
+PATIENT_SECONDS = 0.01
+"""How long what nobody waits for may wait to share another's commit."""
+
 BATCH_SIZE = 64
 
 BatchVerb = Callable[["Transaction", list[Any]], list[Any]]
@@ -49,30 +54,34 @@ class Writer:
     """Gathers operations on the event loop and commits them in batches on a thread of its own."""
 
     def __init__(self, connection: sa.Connection, verbs: Sequence[BatchVerb], give_up: Callable[[Any], None]) -> None:
-        """`verbs` gives the order of a batch's operations; `give_up` gets the results that nobody waits for."""
+        """`verbs` gives the order of a batch's operations; `give_up` gets the results that nobody takes any more."""
         self._give_up = give_up
         self._connection = connection
         self._order = {verb: position for position, verb in enumerate(verbs)}
         self._gathered: list[_Operation] = []
         self._batches: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
         self._is_writing = False
-        self._is_flush_planned = False
+        self._plan: asyncio.TimerHandle | None = None
+        self._is_plan_patient = False
+        self._is_urgent = False
         self._was_busy = False
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="tocsin-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, verb: BatchVerb, item: Any) -> "asyncio.Future[Any]":
-        """Have one operation carried out; the future ends after the commit that made it durable."""
+    def submit(self, verb: BatchVerb, item: Any, *, is_patient: bool = False) -> "asyncio.Future[Any]":
+        """Have one operation carried out; the future ends after the commit that made it durable.
+
+        A patient one waits a little longer for others to share their commit with.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._is_closed:
             future.set_exception(StoreError("the database is closed"))
             return future
         self._gathered.append(_Operation(verb, item, future))
-        if len(self._gathered) >= BATCH_SIZE:
-            self._flush()
-        elif not (self._is_writing or self._is_flush_planned):
+        self._is_urgent |= not is_patient
+        if not self._is_writing:
             self._plan_flush()
         return future
 
@@ -85,21 +94,32 @@ class Writer:
         self._thread.join()
 
     def _plan_flush(self) -> None:
-        # A lone request pays no linger: only when the last batch had company is it worth to wait for more.
-        self._is_flush_planned = True
-        if self._was_busy:
-            self._loop.call_later(LINGER_SECONDS, self._flush_planned)
-        else:
-            self._loop.call_soon(self._flush_planned)
+        """Flush now, or soon: a lone request pays no linger unless the last batch had company."""
+        if len(self._gathered) >= BATCH_SIZE:
+            self._flush()
+        elif self._plan is None:
+            self._plan_after(self._linger_seconds())
+        elif self._is_plan_patient and self._is_urgent:
+            self._plan.cancel()
+            self._plan_after(self._linger_seconds())
 
-    def _flush_planned(self) -> None:
-        self._is_flush_planned = False
-        self._flush()
+    def _plan_after(self, seconds: float) -> None:
+        self._is_plan_patient = not self._is_urgent
+        self._plan = self._loop.call_later(seconds, self._flush)
+
+    def _linger_seconds(self) -> float:
+        if not self._is_urgent:
+            return PATIENT_SECONDS
+        return LINGER_SECONDS if self._was_busy else 0.0
 
     def _flush(self) -> None:
+        if self._plan is not None:
+            self._plan.cancel()
+            self._plan = None
         if self._is_writing or not self._gathered:
             return
         batch, self._gathered = self._gathered, []
+        self._is_urgent = False
         self._was_busy = len(batch) > 1
         self._is_writing = True
         self._batches.put(batch)
@@ -113,9 +133,7 @@ class Writer:
                 operation.future.set_exception(result)
             else:
                 operation.future.set_result(result)
-        if len(self._gathered) >= BATCH_SIZE:
-            self._flush()
-        elif self._gathered and not self._is_flush_planned:
+        if self._gathered:
             self._plan_flush()
 
     # What follows runs on the writer's thread.
