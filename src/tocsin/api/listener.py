@@ -73,8 +73,6 @@ class Listener(HttpToolsProtocol):
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
 
-    # What arrives.
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -107,8 +105,6 @@ class Listener(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-    # What the parser finds in it.
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -172,8 +168,6 @@ class Listener(HttpToolsProtocol):
         exchange.more_body = False
         if exchange.has_turn:
             self._start(exchange)
-
-    # What is answered.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """The turn of a pipelined request has come, or of an ordinary one that waited for nothing."""

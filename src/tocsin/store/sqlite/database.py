@@ -16,6 +16,9 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "
 BUSY_TIMEOUT_SECONDS = 5.0
 """How long to wait for a foreign connection (a backup, a shell) that holds the database."""
 
+PAGE_CACHE_KIB = 32 * 1024
+"""Room for the pages that are written again and again; with SQLite's usual 2 MiB they are read anew each time."""
+
 WAL_CHECKPOINT_PAGES = 1000
 """Measured: 1,000 pages give a p99 of 8 ms at 8,000 events/s, 4,000 pages 17 ms, for the same throughput."""
 
@@ -113,6 +116,7 @@ def connect_writer(path: Path, busy_timeout_seconds: float = BUSY_TIMEOUT_SECOND
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
     connection.execute("PRAGMA temp_store = MEMORY")
     path.chmod(0o600)
     return connection
