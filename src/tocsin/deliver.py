@@ -95,22 +95,22 @@ class Deliver:
         self._unsubscribe_url = unsubscribe_url
         self._schedule_seconds = pace.schedule_seconds
         self._lease = timedelta(seconds=pace.lease_seconds)
-        # An attempt that starts later than this could outlive its lease and be made twice.
         self._latest_start = timedelta(seconds=pace.lease_seconds - pace.timeout_seconds - 5)
         self._metrics = metrics
-        self._log = structlog.get_logger("tocsin.deliver")
+        self._log = structlog.get_logger("tocsin.deliver").bind()
+
+    def is_too_late(self, claim: Claim) -> bool:
+        """Whether so much of the lease has gone that the attempt could outlive it and be made twice."""
+        return self._clock.now() - claim.claimed_at > self._latest_start
 
     async def attempt(self, claim: Claim) -> Settlement:
         """Make the claimed attempt and decide what follows from how it ended; `settle` records it."""
         started_at = self._clock.now()
         begun = self._clock.monotonic()
         try:
-            if started_at - claim.claimed_at > self._latest_start:
-                ended = _Ended(outcome=AttemptOutcome.UNKNOWN, reason=Reason.LEASE_LOST, error="not started in time")
-            else:
-                ended = await self._send(
-                    claim.notifier, claim.event_id, claim.body, claim.delivery_id, claim.attempt, started_at
-                )
+            ended = await self._send(
+                claim.notifier, claim.event_id, claim.body, claim.delivery_id, claim.attempt, started_at
+            )
         except asyncio.CancelledError:
             # The process stops: whether the message went out is not known, so that it is sent again.
             ended = _Ended(outcome=AttemptOutcome.UNKNOWN, reason=Reason.LEASE_LOST, error="cut short by a stop")

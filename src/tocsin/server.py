@@ -6,7 +6,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from wsgiref.simple_server import WSGIServer
@@ -32,9 +31,6 @@ REQUEST_PATIENCE_SECONDS = 10
 BACKLOG = 2048
 DATABASE_PATIENCE_SECONDS = 10.0
 DATABASE_PAUSE_SECONDS = 0.1
-
-# The writer's thread and the event loop share one interpreter: with the usual 5 ms each waits long for the other.
-SWITCH_INTERVAL_SECONDS = 0.001
 
 # Python looks for cycles among young objects after every 700 of them. Here a few thousand live for some milliseconds
 # at any time, none of them in cycles: looking less often costs a fifth less CPU for an accepted event.
@@ -76,7 +72,6 @@ async def serve(settings: Settings, *, host: str, port: int, beside: Beside | No
 
     Port 0 takes any that is free. Raises ConfigError, CannotListen and DatabaseInUse among them.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
     with contextlib.closing(_bind(host, port)) as listening:

@@ -1,10 +1,10 @@
-"""How many attempts may be under way at once, in all and for each notifier. Safe to use from several threads."""
+"""How many deliveries this process may hold leased, in all and for each notifier. Safe to use from several threads."""
 
 import threading
 
 
 class Slots:
-    """Counts attempts under way against a limit in all and one for each notifier.
+    """Counts leased deliveries against a limit in all and one for each notifier.
 
     `behind` names the notifiers for which older deliveries wait: nothing new of theirs is to be sent before.
     """

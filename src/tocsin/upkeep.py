@@ -47,7 +47,7 @@ class Upkeep:
         self._resume_due = resume_due
         self._pruned = float("-inf")
         self._woken = asyncio.Event()
-        self._log = structlog.get_logger("tocsin.upkeep")
+        self._log = structlog.get_logger("tocsin.upkeep").bind()
 
     def wake(self) -> None:
         """There is something to look after now."""

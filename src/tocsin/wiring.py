@@ -25,6 +25,7 @@ from tocsin.egress.mail import Mailer
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keyring import Keyring, load_or_make, parse_keys
+from tocsin.lanes import Lanes
 from tocsin.metrics import Metrics
 from tocsin.notifiers import Notifiers
 from tocsin.platforms import load_platforms
@@ -42,6 +43,8 @@ from tocsin.worker import Worker
 
 ATTEMPTS_AT_ONCE = 256
 ATTEMPTS_AT_ONCE_PER_NOTIFIER = 16
+LEASES_AT_ONCE = 1024
+LEASES_AT_ONCE_PER_NOTIFIER = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +99,8 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
     catalogue = Catalogue.load()
     platforms = load_platforms()
     ready = ready_platforms(platforms, settings)
-    slots = Slots(limit=ATTEMPTS_AT_ONCE, limit_per_notifier=ATTEMPTS_AT_ONCE_PER_NOTIFIER)
+    slots = Slots(limit=LEASES_AT_ONCE, limit_per_notifier=LEASES_AT_ONCE_PER_NOTIFIER)
+    lanes = Lanes(limit=ATTEMPTS_AT_ONCE, limit_per_notifier=ATTEMPTS_AT_ONCE_PER_NOTIFIER)
     dispatch = Dispatcher(
         catalogue=catalogue, platforms=platforms, ready=ready, slots=slots, lease_seconds=settings.lease_seconds
     )
@@ -120,7 +124,7 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
         ),
         metrics=metrics,
     )
-    worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, ready=ready, metrics=metrics)
+    worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, lanes=lanes, ready=ready)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=worker)
     notifiers = Notifiers(
         store=store,

@@ -1,10 +1,10 @@
-"""Who makes attempts when: claims what is due as slots are free, bounds what is under way, drains on a stop.
+"""Who makes attempts when: claims what is due, bounds what is under way, drains on a stop.
 
-Stop before: the store, which holds what is due. Stop after: `deliver`, one task for each claim.
+Stop before: the store, which holds what is due. Stop after: `deliver`, one task for each attempt.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -12,16 +12,17 @@ import structlog
 from tocsin.clock import Clock
 from tocsin.deliver import Deliver
 from tocsin.errors import StoreError
-from tocsin.metrics import Metrics
+from tocsin.lanes import Lanes
 from tocsin.slots import Slots
-from tocsin.store.deliveries import list_due_notifiers
+from tocsin.store.deliveries import list_due_notifiers, release
+from tocsin.store.notifiers import find_sendables
 from tocsin.store.port import Accepted, Claim, Store
 
 POLL_SECONDS = 1.0
 """How long at most the worker trusts its agenda: a lost wake-up costs a second, never a delivery."""
 
 REFRESH_SECONDS = 5.0
-CLAIM_SIZE = 16
+CLAIM_SIZE = 64
 """Deliveries of one notifier that are claimed at once, at most."""
 
 STORE_PAUSE_SECONDS = 0.5
@@ -31,15 +32,18 @@ class Worker:
     """The agenda (which notifier has something due, and when) is a hint, made anew from the store now and then."""
 
     def __init__(
-        self, *, store: Store, clock: Clock, deliver: Deliver, slots: Slots, ready: frozenset[str], metrics: Metrics
+        self, *, store: Store, clock: Clock, deliver: Deliver, slots: Slots, lanes: Lanes, ready: frozenset[str]
     ) -> None:
-        """`ready` names the platforms that are set up; nothing is claimed for another."""
+        """`slots` bound what is leased and `lanes` what of it is attempted at once.
+
+        `ready` names the platforms that are set up; nothing is claimed for another.
+        """
         self._store = store
         self._clock = clock
         self._deliver = deliver
         self._slots = slots
+        self._lanes = lanes
         self._ready = ready
-        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._agenda: dict[str, datetime] = {}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -48,7 +52,7 @@ class Worker:
         self._is_short = False
         self._is_stopping = False
         self._refreshed = float("-inf")
-        self._log = structlog.get_logger("tocsin.worker")
+        self._log = structlog.get_logger("tocsin.worker").bind()
 
     def start(self, accepted: Accepted) -> None:
         """Send what was handed over at storing, and claim soon what waits."""
@@ -82,10 +86,11 @@ class Worker:
             await asyncio.wait(self._under_way)
 
     async def drain(self, *, patience_seconds: float) -> None:
-        """Claim no more, let what is under way end, and give back what does not end in time."""
+        """Claim no more, let what is under way end, and give back what has not begun or does not end in time."""
         self._is_stopping = True
         self._slots.close()
         self._woken.set()
+        await self._release(self._lanes.withdraw(lambda _: True))
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=patience_seconds)
         for task in self._under_way:
@@ -117,9 +122,32 @@ class Worker:
         self._is_stale = False
         self._agenda = dict(await self._store.read(list_due_notifiers, self._ready))
         self._refreshed = self._clock.monotonic()
+        await self._recheck()
         now = self._clock.now()
         self._slots.behind.clear()
         self._slots.behind.update(notifier_id for notifier_id, due in self._agenda.items() if due <= now)
+
+    async def _recheck(self) -> None:
+        """Give back what waits in line for a notifier that was changed, paused or turned off meanwhile."""
+        waiting = self._lanes.waiting_notifiers()
+        if not waiting:
+            return
+        current = await self._store.read(find_sendables, waiting)
+        await self._release(self._lanes.withdraw(lambda claim: current.get(claim.notifier.id) != claim.notifier))
+
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        """Give claims back whose attempt was not begun. If the store cannot take them now, their leases end."""
+        if not claims:
+            return
+        now = self._clock.now()
+        leases = [(claim.delivery_id, claim.lease_token) for claim in claims]
+        try:
+            await self._store.write(release, leases, at=now)
+        except StoreError as error:
+            self._log.warning("worker.not_released", count=len(leases), error=str(error))
+        for claim in claims:
+            self._slots.give_back(claim.notifier.id)
+            self._plan(claim.notifier.id, now)
 
     def _take_slots(self) -> dict[str, int]:
         now = self._clock.now()
@@ -161,20 +189,33 @@ class Worker:
         self._woken.clear()
 
     def _launch(self, claim: Claim) -> None:
+        if self._lanes.enter(claim):
+            self._begin(claim)
+
+    def _begin(self, claim: Claim) -> None:
         task = self._loop.create_task(self._work(claim))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
     async def _work(self, claim: Claim) -> None:
-        notifier_id = claim.notifier.id
+        if self._deliver.is_too_late(claim):
+            self._end(claim)
+            await self._release([claim])
+            return
         try:
             settlement = await self._deliver.attempt(claim)
         finally:
             # The receiver is free again, before the outcome is on disk.
-            self._slots.give_back(notifier_id)
-            if self._is_short:
-                self._woken.set()
+            self._slots.give_back(claim.notifier.id)
+            self._end(claim)
         await self._deliver.settle(claim, settlement)
         if settlement.next_attempt_at is not None:
-            self._plan(notifier_id, settlement.next_attempt_at)
+            self._plan(claim.notifier.id, settlement.next_attempt_at)
+            self._woken.set()
+
+    def _end(self, claim: Claim) -> None:
+        following = self._lanes.leave(claim.notifier.id)
+        if following is not None:
+            self._begin(following)
+        if self._is_short:
             self._woken.set()

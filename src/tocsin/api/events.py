@@ -29,8 +29,6 @@ from tocsin.verbs import Verbs
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_KEY_LENGTH = 255
 
-LOG = structlog.get_logger("tocsin.ingest")
-
 _SAFE_HEADERS = [(name.encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
 _PREFIX, _SUFFIX = "/v1/apps/", "/events"
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
@@ -61,6 +59,7 @@ class EventsEndpoint:
         self._behind = behind
         self._verbs = verbs
         self._metrics = metrics
+        self._log = structlog.get_logger("tocsin.ingest").bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -84,10 +83,10 @@ class EventsEndpoint:
         try:
             accepted, is_list = await self._accept(ref, headers, body)
         except TocsinError as error:
-            LOG.info("event.refused", app=ref, error=type(error).__name__, request_id=request)
+            self._log.info("event.refused", app=ref, error=type(error).__name__, request_id=request)
             return _refusal(answer(error), request)
-        except Exception:
-            LOG.exception("event.crashed", app=ref, request_id=request)
+        except Exception:  # noqa: BLE001 - no bug is shown to a client
+            self._log.exception("event.crashed", app=ref, request_id=request)
             return _refusal(crashed(), request)
         return _acceptance(accepted, request, is_list=is_list)
 
@@ -104,7 +103,7 @@ class EventsEndpoint:
         key = _idempotency_key(headers, body)
         accepted = await self._verbs.ingest.accept(app, principal.user, drafts, key)
         self._metrics.events.inc(0 if accepted.is_replay else len(accepted.bodies))
-        LOG.debug("event.accepted", app_id=app.id, count=len(accepted.bodies), handed_over=len(accepted.claims))
+        self._log.debug("event.accepted", app_id=app.id, count=len(accepted.bodies), handed_over=len(accepted.claims))
         return accepted, is_list
 
 
@@ -167,7 +166,9 @@ def _idempotency_key(headers: Mapping[bytes, bytes], body: bytes) -> Idempotency
         return None
     if not 0 < len(key) <= MAX_KEY_LENGTH or any(not 0x21 <= byte <= 0x7E for byte in key):
         raise InvalidInput({"Idempotency-Key": [f"must be 1 to {MAX_KEY_LENGTH} visible ASCII characters"]})
-    return IdempotencyKey(f"key:{key.decode('ascii')}", hash_request(body))
+    # A binary CloudEvent says half of what it says in headers.
+    attributes = sorted(name + b":" + value for name, value in headers.items() if name.startswith(b"ce-"))
+    return IdempotencyKey(f"key:{key.decode('ascii')}", hash_request(b"\n".join([body, *attributes])))
 
 
 async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:

@@ -1,6 +1,6 @@
 """Deliveries and their attempts: what is listed, cancelled, replayed, taken back and pruned."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -243,6 +243,22 @@ def list_due_notifiers(connection: sa.Connection, platforms: Collection[str]) ->
         .where(notifiers.c.active, notifiers.c.state == NotifierState.ACTIVE, notifiers.c.platform.in_(platforms))
     )
     return [(row.notifier_id, row.due) for row in connection.execute(statement)]
+
+
+def release(connection: sa.Connection, leases: Sequence[tuple[str, str]], *, at: datetime) -> None:
+    """Give back deliveries, by id and lease token, whose attempt was not begun: it does not count."""
+    for delivery_id, lease_token in leases:
+        connection.execute(
+            deliveries.update()
+            .where(deliveries.c.id == delivery_id, deliveries.c.lease_token == lease_token, IS_SENDING)
+            .values(
+                state=DeliveryState.PENDING,
+                attempt_count=deliveries.c.attempt_count - 1,
+                next_attempt_at=at,
+                lease_token=None,
+                lease_until=None,
+            )
+        )
 
 
 def free_leases(connection: sa.Connection, *, at: datetime) -> int:

@@ -17,6 +17,9 @@ class Changed(Conflict):
     """Someone else changed this at the same moment; try again."""
 
 
+_IS_SENDABLE = (notifiers.c.active, notifiers.c.state == NotifierState.ACTIVE)
+
+
 def get_routes(connection: sa.Connection, app_id: str) -> AppRoutes:
     """Every notifier and alert rule of an app, oldest first."""
     rules = connection.execute(sa.select(alerts).where(alerts.c.app_id == app_id).order_by(alerts.c.id))
@@ -37,11 +40,19 @@ def find_notifier(connection: sa.Connection, app_id: str, notifier_id: str) -> N
 
 def find_sendable(connection: sa.Connection, notifier_id: str) -> Notifier | None:
     """The notifier, when its deliveries may be sent now: it is active, and neither paused nor disabled."""
-    statement = sa.select(notifiers).where(
-        notifiers.c.id == notifier_id, notifiers.c.active, notifiers.c.state == NotifierState.ACTIVE
-    )
+    statement = sa.select(notifiers).where(notifiers.c.id == notifier_id, *_IS_SENDABLE)
     row = connection.execute(statement).one_or_none()
     return None if row is None else to_notifier(row)
+
+
+def find_sendables(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, Notifier]:
+    """Those of these notifiers whose deliveries may be sent now, by id."""
+    found: dict[str, Notifier] = {}
+    for start in range(0, len(notifier_ids), 500):
+        some = notifier_ids[start : start + 500]
+        statement = sa.select(notifiers).where(notifiers.c.id.in_(some), *_IS_SENDABLE)
+        found.update({row.id: to_notifier(row) for row in connection.execute(statement)})
+    return found
 
 
 def add_notifier(connection: sa.Connection, notifier: Notifier) -> None:

@@ -16,7 +16,7 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "
 BUSY_TIMEOUT_SECONDS = 5.0
 """How long to wait for a foreign connection (a backup, a shell) that holds the database."""
 
-PAGE_CACHE_KIB = 32 * 1024
+PAGE_CACHE_KIB = 16 * 1024
 """Room for the pages that are written again and again; with SQLite's usual 2 MiB they are read anew each time."""
 
 WAL_CHECKPOINT_PAGES = 1000

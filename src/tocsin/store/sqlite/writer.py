@@ -18,10 +18,14 @@ from tocsin.errors import StoreError
 LINGER_SECONDS = 0.002
 """How long a request waits for company when the last batch had some."""
 
+CROWDED_SECONDS = 0.006
+"""How long it waits when the last batch was full: under such load fewer commits serve everyone sooner."""
+
 PATIENT_SECONDS = 0.01
 """How long what nobody waits for may wait to share another's commit."""
 
-BATCH_SIZE = 64
+CROWD = 128
+BATCH_SIZE = 256
 
 BatchVerb = Callable[["Transaction", list[Any]], list[Any]]
 """Carries out the like operations of a batch together; the results stand in the same order, errors as values."""
@@ -61,10 +65,10 @@ class Writer:
         self._gathered: list[_Operation] = []
         self._batches: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
         self._is_writing = False
-        self._plan: asyncio.TimerHandle | None = None
+        self._plan: asyncio.Handle | None = None
         self._is_plan_patient = False
         self._is_urgent = False
-        self._was_busy = False
+        self._last_size = 0
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="tocsin-writer", daemon=True)
@@ -105,12 +109,14 @@ class Writer:
 
     def _plan_after(self, seconds: float) -> None:
         self._is_plan_patient = not self._is_urgent
-        self._plan = self._loop.call_later(seconds, self._flush)
+        self._plan = self._loop.call_later(seconds, self._flush) if seconds else self._loop.call_soon(self._flush)
 
     def _linger_seconds(self) -> float:
         if not self._is_urgent:
             return PATIENT_SECONDS
-        return LINGER_SECONDS if self._was_busy else 0.0
+        if self._last_size >= CROWD:
+            return CROWDED_SECONDS
+        return LINGER_SECONDS if self._last_size > 1 else 0.0
 
     def _flush(self) -> None:
         if self._plan is not None:
@@ -120,7 +126,7 @@ class Writer:
             return
         batch, self._gathered = self._gathered, []
         self._is_urgent = False
-        self._was_busy = len(batch) > 1
+        self._last_size = len(batch)
         self._is_writing = True
         self._batches.put(batch)
 
