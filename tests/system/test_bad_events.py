@@ -248,6 +248,16 @@ async def test_a_bad_idempotency_key_is_refused(world: World, key: str) -> None:
     assert await world.stored() == before
 
 
+async def test_an_idempotency_key_covers_the_attributes_of_a_binary_cloud_event(world: World) -> None:
+    def sent(event_id: str) -> dict[str, str]:
+        attributes = {"ce-specversion": "1.0", "ce-id": event_id, "ce-source": "/tests", "ce-type": "restart"}
+        return attributes | {"content-type": "application/json", "idempotency-key": "one-key"}
+
+    assert (await world.client.post(EVENTS, content="{}", headers=sent("1"))).status_code == 201
+    assert (await post(world, "{}", sent("1"))).headers["idempotent-replayed"] == "true"
+    assert (await post(world, "{}", sent("2"))).status_code == 409
+
+
 async def test_an_idempotency_key_gives_the_first_answer_again_and_takes_no_other_body(world: World) -> None:
     headers = {"idempotency-key": "x" * 255}
     first = await world.client.post(EVENTS, content=event('{"a": 1}'), headers=headers)
