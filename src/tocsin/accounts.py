@@ -26,6 +26,7 @@ from tocsin.errors import InvalidInput, NotAuthenticated, NotFound, StoreError
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Ingest
 from tocsin.model import App, Collaborator, Token, User
+from tocsin.platforms.settings import mail_address
 from tocsin.remembered import Remembered
 from tocsin.store import collaborators as collaborator_verbs
 from tocsin.store import tokens as token_verbs
@@ -46,7 +47,6 @@ MAX_PASSWORD_LENGTH = 1024
 HASHES_AT_ONCE = 2
 
 _USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
-_EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]{1,64}@[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]{1,253}")
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -314,9 +314,11 @@ def described(collaborator: Collaborator, *, inviter: User) -> dict[str, object]
 
 
 def check_email(email: str) -> None:
-    """Raises InvalidInput naming `email`."""
-    if not _EMAIL.fullmatch(email):
-        raise InvalidInput({"email": ["must be an e-mail address such as alice@example.com"]})
+    """Raises InvalidInput naming `email`: one that mail could not be sent to would be found out too late."""
+    try:
+        mail_address(email)
+    except ValueError as error:
+        raise InvalidInput({"email": ["must be an e-mail address such as alice@example.com"]}) from error
 
 
 def _check_user(username: str, email: str, fullname: str) -> None:

@@ -14,6 +14,7 @@ class Lanes:
     """At most so many attempts at once, in all and for each notifier; the others wait in the order they came."""
 
     def __init__(self, *, limit: int, limit_per_notifier: int) -> None:
+        self._limit = limit
         self._free = limit
         self._limit_per_notifier = limit_per_notifier
         self._under_way: dict[str, int] = {}
@@ -48,6 +49,11 @@ class Lanes:
             if next_id in self._lines and self._may_start(next_id):
                 return self._next_of(next_id)
         return None
+
+    @property
+    def under_way(self) -> int:
+        """Attempts being made now."""
+        return self._limit - self._free
 
     def waiting_notifiers(self) -> list[str]:
         return list(self._lines)

@@ -64,7 +64,11 @@ def _read_file(name: str, values: dict[str, str]) -> None:
     try:
         values[name] = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}_FILE: cannot read {path}: {error}") from error
+        raise ConfigError(f"{name}_FILE: cannot read {path}: {_cause(error)}") from error
+
+
+def _cause(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8"
 
 
 def _text(name: str, value: str) -> str:
@@ -74,8 +78,12 @@ def _text(name: str, value: str) -> str:
 
 
 def _url(name: str, value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or parts.query or parts.fragment:
         raise ConfigError(f"{name} must be an http or https URL such as https://tocsin.example.com")
     return value.rstrip("/")
 
@@ -108,7 +116,10 @@ def _days(name: str, value: str) -> int:
 
 
 def _schedule(name: str, value: str) -> list[float]:
-    steps = [_number(name, step.strip(), low=0, high=7 * 86400, unit="seconds") for step in value.split(",")]
+    try:
+        steps = [_number(name, step.strip(), low=0, high=7 * 86400, unit="seconds") for step in value.split(",")]
+    except ConfigError:
+        raise ConfigError(f"{name} must list seconds, each from 0 to 604800, as in 0,30,600") from None
     if len(steps) > 100:
         raise ConfigError(f"{name} may list at most 100 attempts")
     return steps

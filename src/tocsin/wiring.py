@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -32,7 +31,7 @@ from tocsin.platforms import load_platforms
 from tocsin.platforms.base import Platform
 from tocsin.settings import Settings
 from tocsin.slots import Slots
-from tocsin.store.health import check_store
+from tocsin.store.health import Readiness
 from tocsin.store.members import list_members
 from tocsin.store.sqlite import SqliteStore
 from tocsin.store.sqlite.database import database_path, prepare_folder
@@ -108,6 +107,7 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
     policy = AddressPolicy.parse(settings.egress_allow)
     egress = build_egress(settings, policy, clock)
     metrics = Metrics()
+    metrics.under_way.set_function(lambda: lanes.under_way)
     store = SqliteStore(settings.database_url, clock=clock, dispatch=dispatch)
     unsubscribe = Unsubscribe(store=store, clock=clock, key=keyring.derive("unsubscribe links"), public_url=public_url)
     deliver = Deliver(
@@ -163,7 +163,7 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
         verbs,
         public_url=public_url,
         region=settings.region,
-        readiness=partial(check_store, store),
+        readiness=Readiness(store, clock).check,
         extra_paths=EVENTS_PATHS,
         extra_schemas=EVENTS_SCHEMAS,
         extra_routers=[unsubscribe_router(unsubscribe)],

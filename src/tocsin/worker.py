@@ -47,9 +47,10 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._agenda: dict[str, datetime] = {}
         self._under_way: set[asyncio.Task[None]] = set()
+        self._in_round = asyncio.Lock()
         self._woken = asyncio.Event()
         self._is_stale = True
-        self._is_short = False
+        self._is_behind = False
         self._is_stopping = False
         self._refreshed = float("-inf")
         self._log = structlog.get_logger("tocsin.worker").bind()
@@ -74,8 +75,10 @@ class Worker:
         """Claim and send until `drain`."""
         while not self._is_stopping:
             try:
-                await self._round()
+                async with self._in_round:
+                    await self._round()
             except StoreError as error:
+                self._is_stale = True
                 self._log.warning("worker.store_unavailable", error=str(error))
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
             await self._rest()
@@ -90,7 +93,8 @@ class Worker:
         self._is_stopping = True
         self._slots.close()
         self._woken.set()
-        await self._release(self._lanes.withdraw(lambda _: True))
+        async with self._in_round:  # a claim that is on its way would be leased and known to nobody
+            await self._release(self._lanes.withdraw(lambda _: True))
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=patience_seconds)
         for task in self._under_way:
@@ -120,7 +124,12 @@ class Worker:
 
     async def _refresh(self) -> None:
         self._is_stale = False
-        self._agenda = dict(await self._store.read(list_due_notifiers, self._ready))
+        line, self._agenda = self._agenda, {}
+        found = dict(await self._store.read(list_due_notifiers, self._ready))
+        # Whoever stood in line keeps the place, and what was planned meanwhile may be newer than what was read.
+        meanwhile, self._agenda = self._agenda, {each: found[each] for each in line if each in found} | found
+        for notifier_id, due in meanwhile.items():
+            self._plan(notifier_id, due)
         self._refreshed = self._clock.monotonic()
         await self._recheck()
         now = self._clock.now()
@@ -132,8 +141,11 @@ class Worker:
         waiting = self._lanes.waiting_notifiers()
         if not waiting:
             return
-        current = await self._store.read(find_sendables, waiting)
-        await self._release(self._lanes.withdraw(lambda claim: current.get(claim.notifier.id) != claim.notifier))
+        current = dict.fromkeys(waiting) | await self._store.read(find_sendables, waiting)
+        # Whoever came to wait during the read was not asked for, and stays.
+        await self._release(
+            self._lanes.withdraw(lambda claim: current.get(claim.notifier.id, claim.notifier) != claim.notifier)
+        )
 
     async def _release(self, claims: Sequence[Claim]) -> None:
         """Give claims back whose attempt was not begun. If the store cannot take them now, their leases end."""
@@ -152,10 +164,11 @@ class Worker:
     def _take_slots(self) -> dict[str, int]:
         now = self._clock.now()
         asked: dict[str, int] = {}
-        self._is_short = False
-        for notifier_id in [notifier_id for notifier_id, due in self._agenda.items() if due <= now]:
+        overdue = [notifier_id for notifier_id, due in self._agenda.items() if due <= now]
+        # More may wait than was asked for: until a round finds nothing due, each attempt that ends calls for another.
+        self._is_behind = bool(overdue)
+        for notifier_id in overdue:
             count = self._slots.take_up_to(notifier_id, CLAIM_SIZE)
-            self._is_short |= count < CLAIM_SIZE
             if count:
                 asked[notifier_id] = count
                 # To the end of the line: whoever was just served waits for the others.
@@ -217,5 +230,5 @@ class Worker:
         following = self._lanes.leave(claim.notifier.id)
         if following is not None:
             self._begin(following)
-        if self._is_short:
+        if self._is_behind:
             self._woken.set()

@@ -163,7 +163,7 @@ async def test_a_client_that_goes_away_is_not_answered(world):
     [
         ("page=x", {"page": ["must be a whole number"]}),
         ("per_page=1.5", {"per_page": ["must be a whole number"]}),
-        ("page=0", {"page": ["must be at least 1"]}),
+        ("page=-1", {"page": ["must be at least 1"]}),
         ("per_page=-1", {"per_page": ["must be at least 1"]}),
     ],
 )
@@ -189,3 +189,10 @@ async def test_json_is_read_whatever_the_content_type_says(client):
     form = {"content-type": "application/x-www-form-urlencoded"}
     answered = await client.post("/v1/apps", content=b'{"app": {"name": "shop"}}', headers=form)
     assert answered.status_code == 201
+
+
+async def test_zero_stands_for_the_usual_page(client):
+    # The Go client sends its zero values for paging that was not given.
+    usual = await client.get("/v1/apps/my-app/events")
+    answered = await client.get("/v1/apps/my-app/events?page=0&per_page=0")
+    assert (answered.status_code, answered.json()) == (200, usual.json())

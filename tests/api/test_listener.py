@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import inspect
+import json
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -288,8 +289,9 @@ async def test_a_request_that_could_be_read_in_two_ways_is_refused(request_bytes
     async with serving(app) as served:
         client = await served.connect()
         client.write(request_bytes)
-        status, headers, _ = await client.read()
-        assert (status, headers["connection"]) == (400, "close")
+        status, headers, body = await client.read()
+        assert (status, headers["connection"], headers["content-type"]) == (400, "close", "application/json")
+        assert json.loads(body) == {"error": "Invalid HTTP request received."}
         assert await client.is_closed()
         assert not app.events
 
@@ -300,8 +302,9 @@ async def test_a_head_without_end_is_refused() -> None:
         client.write(b"POST " + EVENTS.encode() + b" HTTP/1.1\r\nX: ")
         await until(lambda: bool(served.server.server_state.connections) and served.connection._is_in_head)
         client.write(b"x" * (listener.MAX_HEAD_BYTES + 1))
-        status, headers, _ = await client.read()
+        status, headers, body = await client.read()
         assert (status, headers["connection"]) == (400, "close")
+        assert json.loads(body) == {"error": "The request's head is too large."}
 
 
 @pytest.mark.parametrize("part", [post("slow")[:40], post("slow")[:-1], GET[:-2], post("abc", "/v1/tokens")[:-1]])

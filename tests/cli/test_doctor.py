@@ -106,6 +106,13 @@ def test_an_old_schema_is_a_warning(patient: Patient) -> None:
     assert patient.examine()["schema"][0] == "warn"
 
 
+def test_the_schema_of_a_newer_tocsin_fails(patient: Patient) -> None:
+    with sqlite3.connect(patient.path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'of-tomorrow'")
+    connection.close()
+    assert patient.examine()["schema"] == ("FAIL", "made by a newer Tocsin: upgrade this one")
+
+
 def test_a_database_that_another_process_has_is_told(patient: Patient) -> None:
     lock = Lock(patient.path)
     assert lock.acquire()

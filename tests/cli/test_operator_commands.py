@@ -126,6 +126,14 @@ def test_a_demo_on_a_taken_port_says_how_to_choose_another(served: Served, tmp_p
     assert "demo --port" in told
 
 
+@pytest.mark.slow
+def test_a_second_demo_in_the_same_folder_is_told_of_the_first(served: Served) -> None:
+    url = served.running.url
+    told = served.console.refuse("demo", "--port", url.rpartition(":")[2])
+    assert "Tocsin runs here already" in told
+    assert url in told
+
+
 def test_the_doctor_finds_the_server(served: Served) -> None:
     found = served.console.ask("doctor")
     assert f"runs at {served.running.url}\n" in found

@@ -1,5 +1,6 @@
 """The command line itself: help, version, wrong usage; none of it needs a database."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from tests.cli.console import Console
 from tocsin import __version__
+from tocsin.errors import ConfigError
+from tocsin.settings import read_settings
 
 
 @pytest.fixture
@@ -51,6 +54,20 @@ def test_a_role_of_its_own_needs_postgresql(console: Console, role: str) -> None
 def test_a_wrong_setting_is_named(console: Console) -> None:
     told = console.refuse("token", "add", "alice", "--name", "x", TOCSIN_RETENTION_DAYS="never")
     assert told == "Error: TOCSIN_RETENTION_DAYS must be a number of days from 1 to 3650\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("TOCSIN_PUBLIC_URL", "http://[::1", "TOCSIN_PUBLIC_URL must be an http or https URL"),
+        ("TOCSIN_PUBLIC_URL", "http://a:999999", "TOCSIN_PUBLIC_URL must be an http or https URL"),
+        ("TOCSIN_RETRY_SCHEDULE", "1,,2", "TOCSIN_RETRY_SCHEDULE must list seconds"),
+        ("TOCSIN_SMTP_URL_FILE", "/nowhere", "TOCSIN_SMTP_URL_FILE: cannot read /nowhere: No such file or directory"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_told_by_its_name(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        read_settings({name: value})
 
 
 def test_the_help_needs_none_of_the_heavy_parts() -> None:

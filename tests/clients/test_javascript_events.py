@@ -76,7 +76,7 @@ def test_the_timeline_of_a_user_holds_every_app_of_theirs(js: ScalingoJs, server
     assert event_id not in [event["id"] for event in js("Events.all", {"per_page": 100}, by="bob")["events"]]
 
 
-@pytest.mark.parametrize("given", [{"page": 0}, {"page": "first"}, {"per_page": -1}, {"from": 100}])
+@pytest.mark.parametrize("given", [{"page": -1}, {"page": "first"}, {"per_page": -1}, {"from": 100}])
 def test_a_wrong_page_is_refused(js: ScalingoJs, app: str, given: dict[str, Any]) -> None:
     with pytest.raises(ClientError) as refused:
         js("Events.for", app, given)

@@ -242,7 +242,10 @@ class TestManyNotifiers:
 
     async def test_past_the_limit_a_duty_is_recorded_instead(self, stage: Stage) -> None:
         ids = await add_many(stage, INLINE_FANOUT + 1)
+        woken: list[int] = []
+        stage.store.on_wake(lambda: woken.append(1))
         event = await stage.ingest()
+        assert woken == [1], "whoever works it off is told at once"
         assert await stage.deliveries() == []
         duty = await stage.store.read(find_fanout)
         assert duty is not None

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from tests.store.cast import LEASE, LIFETIME, Stage, delivered, to_retry
 from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState, NotifierState, Reason
-from tocsin.store.deliveries import MAX_LOST_LEASES, list_due_notifiers, reap_leases
+from tocsin.store.deliveries import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, list_due_notifiers, reap_leases
 from tocsin.store.notifiers import remove_notifier
 from tocsin.store.port import Claimed
 
@@ -219,6 +219,26 @@ async def test_a_delivery_that_loses_its_lease_again_and_again_is_poison(stage: 
     assert (delivery.next_attempt_at, delivery.finished_at) == (None, stage.clock.now())
     assert await stage.claim(notifier) == ()
     assert len(await stage.attempts(delivery.id)) == MAX_LOST_LEASES
+
+
+async def test_those_that_lost_their_leases_together_are_tried_one_at_a_time(stage: Stage) -> None:
+    one, two = await stage.add_notifier("one"), await stage.add_notifier("two")
+    await stage.ingest(stage.event(), stage.event())
+    for _ in range(SUSPECT_LOST_LEASES):
+        assert len((await stage.store.claim({one.id: 9, two.id: 9})).claims) == 4
+        await lose_leases(stage)
+    tried = []
+    for _ in range(2):
+        claimed = await stage.store.claim({one.id: 9, two.id: 9})
+        tried += [claim.delivery_id for claim in claimed.claims]
+        assert claimed.next_due.keys() == {one.id, two.id}
+        await lose_leases(stage)
+    assert len(set(tried)) == 2, "what was lost last goes to the end of the line"
+    [suspect] = await stage.claim(two)
+    event = await stage.ingest()
+    assert {claim.event_id for claim in await stage.claim(one)} == {event.id}, "what is new does not wait for them"
+    await stage.deliver(suspect)
+    assert len(await stage.claim(two)) == 2
 
 
 async def test_a_settled_attempt_starts_the_count_of_lost_leases_anew(stage: Stage) -> None:

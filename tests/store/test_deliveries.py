@@ -313,6 +313,13 @@ class TestPruning:
         await self.prune(stage, keys_before=stage.clock.now())
         assert await stage.count(schema.idempotency_keys) == 1
 
+    async def test_idempotency_keys_go_some_at_a_time(self, stage: Stage) -> None:
+        for number in range(5):
+            await stage.ingest(key=IdempotencyKey(str(number), b"1"))
+        stage.clock.advance(HOUR)
+        assert await self.prune(stage, limit=2) == 4
+        assert await stage.count(schema.idempotency_keys) == 3
+
 
 class TestLists:
     async def test_deliveries_are_filtered(self, stage: Stage) -> None:

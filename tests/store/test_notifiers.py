@@ -18,6 +18,7 @@ from tocsin.store.notifiers import (
     list_notifiers,
     list_pauses_over,
     list_platforms_of,
+    remove_all_notifiers,
     remove_notifier,
 )
 from tocsin.store.port import INLINE_FANOUT
@@ -76,6 +77,12 @@ async def test_platforms_are_told_for_notifiers_that_are_there(stage: Stage) -> 
     gone = await stage.add_notifier()
     await stage.store.write(remove_notifier, gone.id, at=stage.clock.now())
     assert await stage.store.read(list_platforms_of, [one.id, gone.id, "no-such"]) == {one.id: "webhook"}
+
+
+async def test_notifiers_that_went_with_their_app_are_still_told_of_it(stage: Stage) -> None:
+    one = await stage.add_notifier()
+    await stage.store.write(remove_all_notifiers, APP, last_event_id="none", at=stage.clock.now())
+    assert await stage.store.read(list_platforms_of, [one.id]) == {one.id: "webhook"}
 
 
 class TestWithEvent:

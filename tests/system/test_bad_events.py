@@ -234,6 +234,20 @@ async def test_a_zero_date_means_that_none_is_given(world: World, given: str) ->
     assert not response.json()["event"]["created_at"].startswith("0001")
 
 
+@pytest.mark.parametrize("given", ["0001-01-01T00:00:00Z", ""])
+async def test_a_zero_time_of_a_cloud_event_means_that_none_is_given(world: World, given: str) -> None:
+    body = json.dumps(cloud_event(id=f"zero-{given}", time=given))
+    response = await post(world, body, STRUCTURED)
+    assert response.status_code == 201, response.text
+    assert not response.json()["event"]["created_at"].startswith("0001")
+
+
+@pytest.mark.parametrize("given", ["{}", '{"username": "", "email": "", "id": ""}'])
+async def test_a_user_of_zero_values_means_that_none_is_given(world: World, given: str) -> None:
+    response = await post(world, event(rest=f', "user": {given}'))
+    assert response.json()["event"]["user"]["username"] == "alice"
+
+
 async def test_the_content_type_of_an_event_does_not_matter(world: World) -> None:
     for media in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8", "x"):
         assert (await post(world, event(), {"content-type": media})).status_code == 201

@@ -7,13 +7,12 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
 from urllib.parse import unquote
 
 import msgspec
 
+from tocsin.api.instants import read_instant
 from tocsin.api.nesting import check_depth
-from tocsin.dates import parse_instant
 from tocsin.errors import InvalidInput, Malformed
 from tocsin.ingest import Draft
 
@@ -66,7 +65,7 @@ def read_binary(headers: Mapping[bytes, bytes], body: bytes) -> Draft:
         id=attribute("id"),
         source=attribute("source"),
         type=attribute("type"),
-        time=attribute("time") or None,
+        time=attribute("time"),
         datacontenttype=headers.get(b"content-type", b"").decode("latin-1") or None,
         data=msgspec.Raw(text) if text else msgspec.UNSET,
     )
@@ -84,7 +83,7 @@ def _draft(event: _CloudEvent, where: str) -> Draft:
     return Draft(
         type=event.type,
         type_data=_data(event, where),
-        created_at=_time(event, where),
+        created_at=read_instant(event.time, f"{where}time"),
         dedup_key=_dedup_key(event),
         where=where,
     )
@@ -117,12 +116,3 @@ def _data(event: _CloudEvent, where: str) -> msgspec.Raw:
     if not bytes(event.data).startswith(b"{"):
         raise InvalidInput({"body" if where == "ce-" else f"{where}data": ["must be an object"]})
     return event.data
-
-
-def _time(event: _CloudEvent, where: str) -> datetime | None:
-    if event.time is None:
-        return None
-    try:
-        return parse_instant(event.time)
-    except ValueError as error:
-        raise InvalidInput({f"{where}time": [str(error)]}) from error

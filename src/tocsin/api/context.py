@@ -80,10 +80,11 @@ def get_page(
         int, Query(description=f"How many on a page, 1 to {MAX_PER_PAGE}; more is cut to that.", examples=[20])
     ] = DEFAULT_PER_PAGE,
 ) -> PageQuery:
+    """The page asked for; 0, which the Go client sends for "not given", stands for the usual one."""
     for name, value in (("page", page), ("per_page", per_page)):
-        if value < 1:
+        if value < 0:
             raise InvalidInput({name: ["must be at least 1"]})
-    return PageQuery(number=min(page, MAX_PAGE), size=min(per_page, MAX_PER_PAGE))
+    return PageQuery(number=min(page or 1, MAX_PAGE), size=min(per_page or DEFAULT_PER_PAGE, MAX_PER_PAGE))
 
 
 Page = Annotated[PageQuery, Depends(get_page)]

@@ -5,7 +5,6 @@ The first stop of an event: authenticated, decoded, handed to `ingest`, answered
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from functools import partial
 
 import msgspec
@@ -15,10 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tocsin.api import cloudevents
 from tocsin.api.answers import SAFE_HEADERS, read_request_id, tidy_path
+from tocsin.api.instants import read_instant
 from tocsin.api.listener import Answer
 from tocsin.api.nesting import check_depth
 from tocsin.api.problems import answer, crashed
-from tocsin.dates import parse_instant
 from tocsin.errors import InvalidInput, Malformed, TocsinError, TooLarge
 from tocsin.ingest import Draft, hash_request
 from tocsin.metrics import Metrics
@@ -30,6 +29,8 @@ MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_KEY_LENGTH = 255
 
 _SAFE_HEADERS = [(name.encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
+# Go clients send every field of a user that they do not name.
+_NOBODY = EventUser()
 _PREFIX, _SUFFIX = "/v1/apps/", "/events"
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _KINDS = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "array": "list"}
@@ -146,18 +147,10 @@ def _draft(event: _EventIn, where: str) -> Draft:
     return Draft(
         type=event.type,
         type_data=event.type_data,
-        user=event.user,
-        created_at=_created_at(event.created_at, where) if event.created_at else None,
+        user=None if event.user == _NOBODY else event.user,
+        created_at=read_instant(event.created_at, f"{where}created_at"),
         where=where,
     )
-
-
-def _created_at(text: str, where: str) -> datetime | None:
-    try:
-        at = parse_instant(text)
-    except ValueError as error:
-        raise InvalidInput({f"{where}created_at": [str(error)]}) from error
-    return None if at.year == 1 else at  # Go's zero time means "not given"
 
 
 def _idempotency_key(headers: Mapping[bytes, bytes], body: bytes) -> IdempotencyKey | None:

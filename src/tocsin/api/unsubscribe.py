@@ -23,7 +23,7 @@ def unsubscribe_router(unsubscribe: Unsubscribe) -> APIRouter:
     @router.get("/unsubscribe/{code}")
     async def show(code: str) -> HTMLResponse:
         _, address = unsubscribe.read(code)
-        content = f"<p>{escape(address)} will get no more of these notifications.</p>"
+        content = f"<p>The button ends these notifications for {escape(address)}.</p>"
         form = '<form method="post"><button type="submit">Unsubscribe</button></form>'
         return _page("Unsubscribe", content + form)
 

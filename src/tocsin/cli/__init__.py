@@ -1,7 +1,9 @@
 """The `tocsin` command: reads the command line, has `operator` or `server` do the work, prints what comes of it."""
 
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from typing import Annotated, Any
 
@@ -30,8 +32,13 @@ class _App(typer.Typer):
 
 
 def _fail(sentence: str) -> None:
-    # Colours are taken out again where standard error is no terminal.
-    typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {sentence}", err=True)
+    text = f"Error: {sentence}"
+    if sys.stderr.isatty():
+        # A terminal would break lines within words; what a program reads stays one line.
+        columns = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False)
+        text = text.replace("Error:", typer.style("Error:", fg="red", bold=True), 1)
+    typer.echo(text, err=True)
 
 
 app = _App(

@@ -18,9 +18,11 @@ from rich.text import Text
 from tocsin.catalogue import Catalogue
 from tocsin.cli.receiver import HOST, Arrival, Receiver
 from tocsin.cli.samples import APP_NAME, TOKEN_NAME, USERNAME, Samples, prepare_samples
+from tocsin.control import ask, socket_path
 from tocsin.errors import ConfigError
 from tocsin.ingest import Draft
 from tocsin.logs import configure_logs
+from tocsin.operator import Examine, read_reply
 from tocsin.platforms.signing import verify
 from tocsin.server import CannotListen, serve
 from tocsin.settings import Settings, read_settings
@@ -50,6 +52,7 @@ async def _run(settings: Settings, port: int) -> None:
     try:
         await serve(settings, host=HOST, port=port, beside=_Show(console, receiver).run)
     except CannotListen as error:
+        await _refuse_double(settings)
         raise ConfigError(
             f"port {port} of {HOST} is taken: stop what listens there, or choose another port, "
             f"as with {_program()} demo --port {port + 100 if port < 65400 else 0}"
@@ -57,6 +60,13 @@ async def _run(settings: Settings, port: int) -> None:
     finally:
         receiver.close()
     console.print("Tocsin has stopped. Its data stays for the next start.")
+
+
+async def _refuse_double(settings: Settings) -> None:
+    """Raises ConfigError when a Tocsin has this database already: another port would not help."""
+    path = socket_path(settings.database_url.removeprefix("sqlite:///"))
+    if (reply := await ask(path, msgspec.json.encode(Examine()))) is not None:
+        raise ConfigError(f"Tocsin runs here already ({read_reply(reply)}): use that one, or stop it first")
 
 
 class _Console(Console):

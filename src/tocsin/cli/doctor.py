@@ -1,6 +1,7 @@
 """`tocsin doctor`: what could stand in the way, a line for each check. It changes nothing."""
 
 import asyncio
+import os
 import shutil
 import socket
 import ssl
@@ -105,6 +106,8 @@ def _server(path: Path) -> Finding:
 def _database(scene: Scene) -> Finding:
     if scene.path.parent.is_dir():
         prepare_folder(scene.path)  # which is there, so that this only checks it
+    elif not os.access(above := _nearest_folder(scene.path.parent), os.W_OK | os.X_OK):
+        return Finding("FAIL", f"{scene.path.parent} cannot be made: no right to write in {above}")
     if not scene.has_database:
         return Finding("ok", f"{scene.path} is not there yet: the first start makes it")
     facts = examine_database(scene.path)
@@ -117,8 +120,11 @@ def _database(scene: Scene) -> Finding:
 def _schema(scene: Scene) -> Finding:
     if not scene.has_database:
         return Finding("ok", "there is none yet")
-    if examine_database(scene.path).is_current:
+    facts = examine_database(scene.path)
+    if facts.is_current:
         return Finding("ok", "current")
+    if facts.is_newer:
+        return Finding("FAIL", "made by a newer Tocsin: upgrade this one")
     if scene.server:
         return Finding("FAIL", "not current although a server runs: is it of another version? Restart it")
     return Finding("warn", "not current: tocsin migrate, or the next start, sees to it")
@@ -145,13 +151,16 @@ def _sqlite(_scene: Scene) -> Finding:
 
 
 def _disk(scene: Scene) -> Finding:
-    folder = next(folder for folder in scene.path.absolute().parents if folder.is_dir())
-    usage = shutil.disk_usage(folder)
+    usage = shutil.disk_usage(_nearest_folder(scene.path))
     share = usage.free / usage.total
     text = f"{usage.free / (1 << 30):.1f} GiB free ({share:.0%})"
     if usage.free < MIN_FREE_BYTES or share < MIN_FREE_SHARE:
         return Finding("FAIL", f"{text}: Tocsin needs {MIN_FREE_SHARE:.0%} and {MIN_FREE_BYTES >> 20} MiB")
     return Finding("ok", text)
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
 def _key(scene: Scene) -> Finding:

@@ -15,8 +15,8 @@ NOTIFIER_NAME = "demo receiver"
 PLATFORM = "webhook"
 TOKEN_NAME = "demo"  # noqa: S105 - a label
 
-# The app's own e-mail notifier writes to its owner: to nobody in particular, in a demo.
-EMAIL = "demo@localhost"
+# The app's own e-mail notifier writes to its owner: to nobody, in a demo (RFC 2606), yet in a form that can be sent.
+EMAIL = "demo@example.com"
 
 
 class Samples(msgspec.Struct, frozen=True, kw_only=True):

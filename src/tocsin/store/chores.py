@@ -32,7 +32,9 @@ def find_chores(connection: sa.Connection, now: datetime) -> Chores:
             sa.exists().where(IS_SENDING, deliveries.c.lease_until < now),
             sa.exists().where(IS_PENDING, deliveries.c.expires_at <= now),
             sa.exists().where(sa.or_(IS_OFF, IS_REMOVED), is_left_over),
-            sa.exists().where(notifiers.c.state == NotifierState.PAUSED, notifiers.c.held_until <= now),
+            sa.exists().where(
+                notifiers.c.state == NotifierState.PAUSED, notifiers.c.held_until <= now, sa.not_(IS_REMOVED)
+            ),
         )
     ).one()
     names = Chores.__struct_fields__

@@ -22,6 +22,10 @@ from tocsin.store.schema import attempts, deliveries, events, fanouts, idempoten
 MAX_LOST_LEASES = 5
 """A delivery whose attempt never ended this many times in a row is taken to end its worker: it is poison."""
 
+SUSPECT_LOST_LEASES = 2
+"""From so many on, only one such delivery is leased at a time. A process that is killed loses many leases at once;
+this way only what ends it by itself comes to MAX_LOST_LEASES."""
+
 MAX_COUNT = 10_000
 """`total_count` of a list of deliveries stops here; who looks for older ones filters."""
 
@@ -333,7 +337,7 @@ def add_fanned_out(
 
 
 def prune(connection: sa.Connection, *, finished_before: datetime, keys_before: datetime, limit: int) -> int:
-    """Remove up to `limit` old finished deliveries with their attempts, old events without any, and old keys."""
+    """Remove old finished deliveries with their attempts, old events without any, and old keys: `limit` of each."""
     old = connection.execute(
         sa.select(deliveries.c.id)
         .where(deliveries.c.id < first_uuid7("de", finished_before), deliveries.c.finished_at < finished_before)
@@ -351,5 +355,8 @@ def prune(connection: sa.Connection, *, finished_before: datetime, keys_before: 
         .limit(limit)
     )
     pruned = connection.execute(events.delete().where(events.c.id.in_(silent))).rowcount
-    connection.execute(idempotency_keys.delete().where(idempotency_keys.c.created_at < keys_before))
-    return len(ids) + pruned
+    key = sa.tuple_(idempotency_keys.c.app_id, idempotency_keys.c.key)
+    stale = sa.select(idempotency_keys.c.app_id, idempotency_keys.c.key)
+    stale = stale.where(idempotency_keys.c.created_at < keys_before).limit(limit)
+    forgotten = connection.execute(idempotency_keys.delete().where(key.in_(stale))).rowcount
+    return len(ids) + pruned + forgotten

@@ -14,7 +14,7 @@ def migrate(connection: sa.Connection) -> None:
     config = _config()
     newest = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in {script.revision for script in newest.walk_revisions()}:
+    if is_newer(connection):
         raise ConfigError(f"the database was made by a newer Tocsin (its schema is {current}): upgrade Tocsin")
     if current == newest.get_current_head():
         return
@@ -31,6 +31,13 @@ def migrate(connection: sa.Connection) -> None:
 def is_current(connection: sa.Connection) -> bool:
     current = MigrationContext.configure(connection).get_current_revision()
     return current == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def is_newer(connection: sa.Connection) -> bool:
+    """Whether a newer Tocsin made this schema."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return current is not None and current not in known
 
 
 def _config() -> Config:

@@ -130,8 +130,9 @@ def to_alert(row: "sa.Row[Any]") -> Alert:
 
 
 def list_platforms_of(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, str]:
-    """The platform of each of these notifiers that is still there."""
+    """The platform of each of these notifiers that is still there, or gone with its app: that is still to be told."""
+    is_removed_alone = sa.and_(deliveries.IS_REMOVED, deliveries.IS_OFF)
     statement = sa.select(notifiers.c.id, notifiers.c.platform).where(
-        notifiers.c.id.in_(notifier_ids), notifiers.c.removed_at.is_(None)
+        notifiers.c.id.in_(notifier_ids), sa.not_(is_removed_alone)
     )
     return {row.id: row.platform for row in connection.execute(statement)}

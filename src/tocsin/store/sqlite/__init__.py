@@ -110,8 +110,7 @@ class SqliteStore:
 
     async def write(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         result = await self._writer.submit(self._write_plain, lambda connection: verb(connection, *args, **kwargs))
-        for wake in self._wakes:
-            wake()
+        self._wake()
         return cast("T", result)
 
     def _write_plain(self, transaction: Transaction, verbs: list[Callable[[sa.Connection], Any]]) -> list[Any]:
@@ -122,7 +121,10 @@ class SqliteStore:
             self._hot.forget()
 
     async def add_events(self, new: NewEvents) -> Accepted:
-        return cast("Accepted", await self._writer.submit(self._hot.add_events, new))
+        accepted = cast("Accepted", await self._writer.submit(self._hot.add_events, new))
+        if accepted.has_fanout:
+            self._wake()
+        return accepted
 
     def _give_up(self, result: Any) -> None:
         """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves."""
@@ -138,6 +140,10 @@ class SqliteStore:
 
     def on_wake(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
 
     def close(self) -> None:
         self._is_closed = True

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from tocsin.errors import StoreError
-from tocsin.store.migrate import is_current
+from tocsin.store.migrate import is_current, is_newer
 from tocsin.store.schema import events
 from tocsin.store.sqlite.database import Lock, connect_writer, engine_over
 
@@ -23,6 +23,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a file says of itself; `damage` is the first thing that SQLite finds wrong with it."""
 
     is_current: bool
+    is_newer: bool
     damage: str | None
     newest_event_id: str | None
 
@@ -34,11 +35,17 @@ def examine_database(path: Path) -> DatabaseFacts:
         with engine.connect() as connection:
             found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
             is_now_current = is_current(connection)
+            is_of_newer = is_newer(connection)
             newest = connection.execute(sa.select(sa.func.max(events.c.id))).scalar() if is_now_current else None
     except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
         cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
         raise StoreError(f"cannot read {path}: {cause}") from error
-    return DatabaseFacts(is_current=is_now_current, damage=None if found == "ok" else found, newest_event_id=newest)
+    return DatabaseFacts(
+        is_current=is_now_current,
+        is_newer=is_of_newer,
+        damage=None if found == "ok" else found,
+        newest_event_id=newest,
+    )
 
 
 def check_durability(connection: sa.Connection) -> str | None:

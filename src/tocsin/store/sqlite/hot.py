@@ -10,6 +10,7 @@ from tocsin.errors import Conflict
 from tocsin.ids import new_uuid7
 from tocsin.model import Notifier
 from tocsin.store import notifiers as notifier_verbs
+from tocsin.store.deliveries import SUSPECT_LOST_LEASES
 from tocsin.store.port import (
     INLINE_FANOUT,
     Accepted,
@@ -32,6 +33,13 @@ UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next
                       lease_token = :token, claimed_at = :now, lease_until = :until
  WHERE id IN (SELECT id FROM deliveries
                WHERE notifier_id = :notifier AND state = 'pending' AND next_attempt_at <= :now
+                     AND (lost_lease_count < :suspect
+                          OR id = (SELECT id FROM deliveries
+                                    WHERE notifier_id = :notifier AND state = 'pending' AND next_attempt_at <= :now
+                                          AND lost_lease_count >= :suspect
+                                    ORDER BY next_attempt_at, id LIMIT 1)
+                             AND NOT EXISTS (SELECT * FROM deliveries
+                                              WHERE state = 'sending' AND lost_lease_count >= :suspect))
                ORDER BY next_attempt_at, id LIMIT :count)
 RETURNING id, app_id, event_id, event_type, attempt_count, expires_at"""
 NEXT_DUE = "SELECT min(next_attempt_at) FROM deliveries WHERE notifier_id = ? AND state = 'pending'"
@@ -186,6 +194,7 @@ class HotVerbs:
             "until": to_micros(self._dispatch.lease_until(now)),
             "notifier": notifier.id,
             "count": count,
+            "suspect": SUSPECT_LOST_LEASES,
         }
         return [
             Claim(
