@@ -18,14 +18,10 @@ from tocsin.errors import StoreError
 LINGER_SECONDS = 0.002
 """How long a request waits for company when the last batch had some."""
 
-CROWDED_SECONDS = 0.006
-"""How long it waits when the last batch was full: under such load fewer commits serve everyone sooner."""
-
 PATIENT_SECONDS = 0.01
 """How long what nobody waits for may wait to share another's commit."""
 
-CROWD = 128
-BATCH_SIZE = 256
+BATCH_SIZE = 64
 
 BatchVerb = Callable[["Transaction", list[Any]], list[Any]]
 """Carries out the like operations of a batch together; the results stand in the same order, errors as values."""
@@ -68,7 +64,7 @@ class Writer:
         self._plan: asyncio.Handle | None = None
         self._is_plan_patient = False
         self._is_urgent = False
-        self._last_size = 0
+        self._was_busy = False
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="tocsin-writer", daemon=True)
@@ -114,9 +110,7 @@ class Writer:
     def _linger_seconds(self) -> float:
         if not self._is_urgent:
             return PATIENT_SECONDS
-        if self._last_size >= CROWD:
-            return CROWDED_SECONDS
-        return LINGER_SECONDS if self._last_size > 1 else 0.0
+        return LINGER_SECONDS if self._was_busy else 0.0
 
     def _flush(self) -> None:
         if self._plan is not None:
@@ -126,7 +120,7 @@ class Writer:
             return
         batch, self._gathered = self._gathered, []
         self._is_urgent = False
-        self._last_size = len(batch)
+        self._was_busy = len(batch) > 1
         self._is_writing = True
         self._batches.put(batch)
 
