@@ -9,14 +9,13 @@ import structlog
 from tocsin.clock import Clock
 from tocsin.dispatch import Dispatcher
 from tocsin.errors import StoreError
-from tocsin.ids import new_uuid7
-from tocsin.model import DeliveryState
 from tocsin.store.chores import find_chores
 from tocsin.store.deliveries import (
     add_fanned_out,
     cancel_unwanted,
     expire,
     find_fanout,
+    new_delivery,
     prune,
     reap_leases,
 )
@@ -94,18 +93,14 @@ class Upkeep:
             some = duty.notifier_ids[done : done + INLINE_FANOUT]
             platforms = await self._store.read(list_platforms_of, some)
             rows = [
-                {
-                    "id": new_uuid7("de"),
-                    "app_id": duty.app_id,
-                    "event_id": duty.event_id,
-                    "event_type": duty.event_type,
-                    "notifier_id": notifier_id,
-                    "state": DeliveryState.PENDING,
-                    "attempt_count": 0,
-                    "next_attempt_at": duty.received_at,
-                    "created_at": duty.received_at,
-                    "expires_at": duty.received_at + self._dispatch.lifetime(platforms[notifier_id]),
-                }
+                new_delivery(
+                    app_id=duty.app_id,
+                    event_id=duty.event_id,
+                    event_type=duty.event_type,
+                    notifier_id=notifier_id,
+                    at=duty.received_at,
+                    expires_at=duty.received_at + self._dispatch.lifetime(platforms[notifier_id]),
+                )
                 for notifier_id in some
                 if notifier_id in platforms
             ]

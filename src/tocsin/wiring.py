@@ -68,7 +68,7 @@ class Running:
             tasks.create_task(self.upkeep.run())
 
     async def drain(self) -> None:
-        """Let what is under way end, give back the rest, and close everything."""
+        """Let what is under way end, and give back the rest; `close` comes after."""
         await self.worker.drain(patience_seconds=self.settings.delivery_timeout)
 
     async def close(self) -> None:

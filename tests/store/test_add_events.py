@@ -9,8 +9,8 @@ from tocsin.errors import Conflict
 from tocsin.ids import new_uuid7
 from tocsin.model import DeliveryState, NotifierState
 from tocsin.store import schema
-from tocsin.store.deliveries import add_fanned_out, find_fanout, prune
-from tocsin.store.events import find_event, new_delivery
+from tocsin.store.deliveries import add_fanned_out, find_fanout, new_delivery, prune
+from tocsin.store.events import find_event
 from tocsin.store.port import INLINE_FANOUT, Accepted, IdempotencyKey, NewEvent, NewEvents
 
 KEY = IdempotencyKey("key-1", b"hash-1")
@@ -257,7 +257,9 @@ class TestManyNotifiers:
         notifier = await stage.add_notifier("pattern")
 
         def rows(some: list[str]) -> list[dict]:
-            return [new_delivery(event, notifier, stage.dispatch) | {"notifier_id": id_} for id_ in some]
+            at, expires_at = event.received_at, stage.dispatch.expires_at(event, notifier)
+            what = {"app_id": event.app_id, "event_id": event.id, "event_type": event.type}
+            return [new_delivery(**what, notifier_id=id_, at=at, expires_at=expires_at) for id_ in some]
 
         for _ in range(2):
             await stage.store.write(add_fanned_out, event.id, rows(ids[:150]), done_count=150, is_last=False)

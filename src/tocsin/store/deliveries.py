@@ -162,18 +162,40 @@ def recover(
 
 
 def _replay_row(row: "Delivery | sa.Row[Any]", at: datetime, expires_at: datetime) -> dict[str, Any]:
+    return new_delivery(
+        app_id=row.app_id,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        notifier_id=row.notifier_id,
+        at=at,
+        expires_at=expires_at,
+        replay_of=row.id,
+    )
+
+
+def new_delivery(
+    *,
+    app_id: str | None,
+    event_id: str,
+    event_type: str,
+    notifier_id: str,
+    at: datetime,
+    expires_at: datetime,
+    replay_of: str | None = None,
+) -> dict[str, Any]:
+    """The row of a pending delivery that is due at once."""
     return {
         "id": new_uuid7("de"),
-        "app_id": row.app_id,
-        "event_id": row.event_id,
-        "event_type": row.event_type,
-        "notifier_id": row.notifier_id,
+        "app_id": app_id,
+        "event_id": event_id,
+        "event_type": event_type,
+        "notifier_id": notifier_id,
         "state": DeliveryState.PENDING,
         "attempt_count": 0,
         "next_attempt_at": at,
         "created_at": at,
         "expires_at": expires_at,
-        "replay_of": row.id,
+        "replay_of": replay_of,
     }
 
 

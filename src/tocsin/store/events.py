@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 
-from tocsin.ids import first_hex_id, new_uuid7
-from tocsin.model import DeliveryState, Notifier
+from tocsin.ids import first_hex_id
 from tocsin.store import notifiers as notifier_verbs
+from tocsin.store.deliveries import new_delivery
 from tocsin.store.port import INLINE_FANOUT, Dispatch, NewEvent
 from tocsin.store.schema import deliveries, events, fanouts
 
@@ -49,24 +49,18 @@ def add_event(connection: sa.Connection, event: NewEvent, dispatch: Dispatch) ->
             )
         )
     elif wanted:
-        rows = [new_delivery(event, notifier, dispatch) for notifier in wanted]
+        rows = [
+            new_delivery(
+                app_id=event.app_id,
+                event_id=event.id,
+                event_type=event.type,
+                notifier_id=notifier.id,
+                at=event.received_at,
+                expires_at=dispatch.expires_at(event, notifier),
+            )
+            for notifier in wanted
+        ]
         connection.execute(deliveries.insert(), rows)
-
-
-def new_delivery(event: NewEvent, notifier: Notifier, dispatch: Dispatch) -> dict[str, Any]:
-    """A pending delivery's row, due at once."""
-    return {
-        "id": new_uuid7("de"),
-        "app_id": event.app_id,
-        "event_id": event.id,
-        "event_type": event.type,
-        "notifier_id": notifier.id,
-        "state": DeliveryState.PENDING,
-        "attempt_count": 0,
-        "next_attempt_at": event.received_at,
-        "created_at": event.received_at,
-        "expires_at": dispatch.expires_at(event, notifier),
-    }
 
 
 def list_events_of_app(

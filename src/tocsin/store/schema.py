@@ -81,7 +81,7 @@ sign_in_links = sa.Table(
     sa.Column("expires_at", Instant, nullable=False),
 )
 
-# A removed app keeps its row, without a name, until its last deliveries are done and pruned.
+# A removed app keeps its row, without a name, for its events and deliveries refer to it.
 apps = sa.Table(
     "apps",
     metadata,
@@ -115,7 +115,7 @@ collaborators = sa.Table(
     sa.UniqueConstraint("app_id", "email"),
 )
 
-# A removed notifier keeps its row until its last delivery is pruned, for the log names it.
+# A removed notifier keeps its row, for the delivery log names it.
 notifiers = sa.Table(
     "notifiers",
     metadata,
