@@ -6,26 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.clock import Clock
-from tocsin.errors import Conflict
-from tocsin.ids import new_uuid7
 from tocsin.model import Notifier
 from tocsin.store import notifiers as notifier_verbs
 from tocsin.store.deliveries import SUSPECT_LOST_LEASES
-from tocsin.store.port import (
-    INLINE_FANOUT,
-    Accepted,
-    AppRoutes,
-    Claim,
-    Claimed,
-    Dispatch,
-    IdempotencyKey,
-    NewEvent,
-    NewEvents,
-    Settlement,
-)
+from tocsin.store.intake import Intake
+from tocsin.store.port import Accepted, AppRoutes, Claim, Claimed, Dispatch, NewEvents, Settlement
 from tocsin.store.schema import from_micros, to_micros
 from tocsin.store.sqlite.bulk import Bulk
-from tocsin.store.sqlite.rows import FIND_BODY, NewRows
+from tocsin.store.sqlite.rows import FIND_BODY, Found, insert
 from tocsin.store.sqlite.writer import Transaction
 
 CLAIM = """
@@ -81,84 +69,12 @@ class HotVerbs:
         self._notifiers.clear()
 
     def add_events(self, transaction: Transaction, batch: list[NewEvents]) -> list[Accepted | Exception]:
-        rows = NewRows()
-        results = [self._add_request(transaction, new, rows) for new in batch]
-        rows.insert(transaction)
-        return results
-
-    def _add_request(self, transaction: Transaction, new: NewEvents, rows: "NewRows") -> Accepted | Exception:
-        if new.idempotency is not None:
-            known = rows.find_key(transaction, new.app_id, new.idempotency.key)
-            if known is not None:
-                return self._replay(transaction, new.idempotency, known, rows)
-        bodies: list[bytes] = []
-        event_ids: list[str] = []
-        claims: list[Claim] = []
-        waiting: set[str] = set()
-        has_fanout = False
-        for event in new.events:
-            first = rows.first_of(transaction, event)
-            if first is not None:
-                event_id, body = first
-                bodies.append(body)
-                event_ids.append(event_id)
-                continue
-            bodies.append(event.body)
-            event_ids.append(event.id)
-            rows.add_event(event)
-            has_fanout |= self._add_deliveries(transaction, event, rows, claims, waiting)
-        if new.idempotency is not None:
-            rows.add_key(new.app_id, new.idempotency, event_ids, new.events[0].received_at)
-        return Accepted(bodies=tuple(bodies), claims=tuple(claims), waiting=frozenset(waiting), has_fanout=has_fanout)
-
-    def _replay(
-        self, transaction: Transaction, sent: IdempotencyKey, known: tuple[bytes, list[str]], rows: "NewRows"
-    ) -> Accepted | Exception:
-        request_hash, event_ids = known
-        if request_hash != sent.request_hash:
-            return Conflict("this Idempotency-Key was used with another request: use a new key")
-        bodies = [rows.find_body(transaction, event_id) for event_id in event_ids]
-        if None in bodies:
-            # A young key may name an older event (by its dedup key) that retention has removed.
-            return Conflict("this Idempotency-Key was used for events that are gone: use a new key")
-        return Accepted(bodies=tuple(body for body in bodies if body is not None), is_replay=True)
-
-    def _add_deliveries(
-        self, transaction: Transaction, event: NewEvent, rows: "NewRows", claims: list[Claim], waiting: set[str]
-    ) -> bool:
-        """Make an event's deliveries, or record the duty to: then the answer is True."""
-        if event.app_id is None:
-            return False
-        wanted = self._dispatch.route(event, self._routes_of(transaction, event.app_id))
-        if len(wanted) > INLINE_FANOUT:
-            rows.add_fanout(event, [notifier.id for notifier in wanted])
-            return True
-        for notifier in wanted:
-            claim = self._hand_over(transaction, event, notifier)
-            if claim is None:
-                waiting.add(notifier.id)
-            else:
-                claims.append(claim)
-            rows.add_delivery(event, notifier, self._dispatch, claim)
-        return False
-
-    def _hand_over(self, transaction: Transaction, event: NewEvent, notifier: Notifier) -> Claim | None:
-        dispatch = self._dispatch
-        if not dispatch.take_slot(notifier):
-            return None
-        transaction.undo.append(lambda: dispatch.give_back_slot(notifier.id))
-        return Claim(
-            delivery_id=new_uuid7("de"),
-            app_id=notifier.app_id,
-            event_id=event.id,
-            event_type=event.type,
-            attempt=1,
-            lease_token=event.id,
-            claimed_at=event.received_at,
-            expires_at=dispatch.expires_at(event, notifier),
-            notifier=notifier,
-            body=event.body,
+        intake = Intake(
+            Found(transaction, self._routes_of), dispatch=self._dispatch, instant=to_micros, undo=transaction.undo
         )
+        results = [intake.add(new) for new in batch]
+        insert(transaction, intake)
+        return results
 
     def _routes_of(self, transaction: Transaction, app_id: str) -> AppRoutes:
         routes = self._routes.get(app_id)

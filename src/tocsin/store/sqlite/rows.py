@@ -1,14 +1,9 @@
-"""The rows that a batch of requests adds, gathered so that each table is written in few steps."""
+"""Storing a batch of requests on SQLite: what is looked up for it, and the rows it adds, each table in few steps."""
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
 
-import msgspec
-
-from tocsin.ids import new_uuid7
-from tocsin.model import Notifier
-from tocsin.store.port import Claim, Dispatch, IdempotencyKey, NewEvent
-from tocsin.store.schema import to_micros
+from tocsin.store.intake import Intake
+from tocsin.store.port import AppRoutes
 from tocsin.store.sqlite.bulk import Bulk
 from tocsin.store.sqlite.writer import Transaction
 
@@ -28,72 +23,27 @@ FIND_KEY = "SELECT request_hash, event_ids FROM idempotency_keys WHERE app_id = 
 FIND_BODY = "SELECT body FROM events WHERE id = ?"
 
 
-class NewRows:
-    """What a batch of requests inserts, gathered so that each table is written in one go."""
+class Found:
+    """`tocsin.store.intake.Stored` inside a transaction."""
 
-    def __init__(self) -> None:
-        self._events: list[tuple[Any, ...]] = []
-        self._deliveries: list[tuple[Any, ...]] = []
-        self._keys: list[tuple[Any, ...]] = []
-        self._fanouts: list[tuple[Any, ...]] = []
-        self._new_keys: dict[tuple[str, str], tuple[bytes, list[str]]] = {}
-        self._new_bodies: dict[str, bytes] = {}
+    def __init__(self, transaction: Transaction, routes_of: Callable[[Transaction, str], AppRoutes]) -> None:
+        self._transaction = transaction
+        self._routes_of = routes_of
 
-    def add_event(self, event: NewEvent) -> None:
-        received_at = to_micros(event.received_at)
-        self._events.append((event.id, event.app_id, event.user_id, event.type, received_at, event.body))
-        if event.dedup_key is not None and event.app_id is not None:
-            self.add_key(event.app_id, IdempotencyKey(event.dedup_key, b""), [event.id], event.received_at)
-        self._new_bodies[event.id] = event.body
-
-    def add_key(self, app_id: str, key: IdempotencyKey, event_ids: list[str], at: datetime) -> None:
-        self._new_keys[app_id, key.key] = (key.request_hash, event_ids)
-        self._keys.append((app_id, key.key, key.request_hash, " ".join(event_ids), to_micros(at)))
-
-    def add_fanout(self, event: NewEvent, notifier_ids: list[str]) -> None:
-        listed = msgspec.json.encode(notifier_ids).decode()
-        self._fanouts.append((event.id, event.app_id, listed, 0, to_micros(event.received_at)))
-
-    def add_delivery(self, event: NewEvent, notifier: Notifier, dispatch: Dispatch, claim: Claim | None) -> None:
-        now = to_micros(event.received_at)
-        what = (event.app_id, event.id, event.type, notifier.id)
-        row: tuple[Any, ...]
-        if claim is None:
-            row = (new_uuid7("de"), *what, "pending", 0, now, None, None, None)
-            expires_at = dispatch.expires_at(event, notifier)
-        else:
-            until = to_micros(dispatch.lease_until(claim.claimed_at))
-            row = (claim.delivery_id, *what, "sending", 1, None, claim.lease_token, now, until)
-            expires_at = claim.expires_at
-        self._deliveries.append((*row, now, to_micros(expires_at)))
-
-    def insert(self, transaction: Transaction) -> None:
-        INSERT_EVENTS.run(transaction.raw, self._events)
-        INSERT_DELIVERIES.run(transaction.raw, self._deliveries)
-        INSERT_KEYS.run(transaction.raw, self._keys)
-        INSERT_FANOUTS.run(transaction.raw, self._fanouts)
-
-    def find_key(self, transaction: Transaction, app_id: str, key: str) -> tuple[bytes, list[str]] | None:
-        known = self._new_keys.get((app_id, key))
-        if known is not None:
-            return known
-        row = transaction.raw.execute(FIND_KEY, (app_id, key)).fetchone()
+    def find_key(self, app_id: str, key: str) -> tuple[bytes, list[str]] | None:
+        row = self._transaction.raw.execute(FIND_KEY, (app_id, key)).fetchone()
         return None if row is None else (row[0], row[1].split(" "))
 
-    def find_body(self, transaction: Transaction, event_id: str) -> bytes | None:
-        body = self._new_bodies.get(event_id)
-        if body is None:
-            row = transaction.raw.execute(FIND_BODY, (event_id,)).fetchone()
-            body = None if row is None else row[0]
-        return body
+    def find_body(self, event_id: str) -> bytes | None:
+        row = self._transaction.raw.execute(FIND_BODY, (event_id,)).fetchone()
+        return None if row is None else row[0]
 
-    def first_of(self, transaction: Transaction, event: NewEvent) -> tuple[str, bytes] | None:
-        """The event that came earlier with the same dedup key."""
-        if event.dedup_key is None or event.app_id is None:
-            return None
-        known = self.find_key(transaction, event.app_id, event.dedup_key)
-        if known is None:
-            return None
-        event_id = known[1][0]
-        body = self.find_body(transaction, event_id)
-        return None if body is None else (event_id, body)
+    def routes_of(self, app_id: str) -> AppRoutes:
+        return self._routes_of(self._transaction, app_id)
+
+
+def insert(transaction: Transaction, intake: Intake) -> None:
+    INSERT_EVENTS.run(transaction.raw, intake.events)
+    INSERT_DELIVERIES.run(transaction.raw, intake.deliveries)
+    INSERT_KEYS.run(transaction.raw, intake.keys)
+    INSERT_FANOUTS.run(transaction.raw, intake.fanouts)
