@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from tests.line import Line, answer, receiving, straight_line
 from tocsin import __version__
 from tocsin.clock import ManualClock, SystemClock
-from tocsin.store.deliveries import list_due_notifiers
+from tocsin.store.leases import list_due_notifiers
 
 
 async def until_state(line: Line, state: str) -> dict[str, object]:

@@ -88,6 +88,24 @@ async def test_what_comes_while_the_agenda_is_read_is_not_forgotten(tmp_path: Pa
             await receiver.wait_for(2)
 
 
+async def test_a_wake_up_that_names_a_notifier_claims_for_it(tmp_path: Path) -> None:
+    async with straight_line(tmp_path) as line, receiving() as receiver:
+        notifier = await line.add_notifier(type_data={"webhook_url": receiver.url})
+        await receiver.wait_for(1)
+        await line.running.worker.settled()
+        store, asked = line.running.store, asyncio.Queue[Any]()
+        claim = store.claim
+
+        async def note(slots: Any) -> Any:
+            await asked.put(list(slots))
+            return await claim(slots)
+
+        store.claim = note  # type: ignore[method-assign]  # noted, not changed
+        line.running.worker.wake(frozenset({notifier["id"]}))  # nothing is due: the agenda alone would not ask
+        async with asyncio.timeout(POLL_SECONDS * 3):
+            assert await asked.get() == [notifier["id"]]
+
+
 async def test_attempts_under_way_are_counted(tmp_path: Path) -> None:
     async with straight_line(tmp_path) as line:
         registry = line.running.metrics.registry

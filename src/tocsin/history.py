@@ -15,9 +15,11 @@ from tocsin.store import apps as app_verbs
 from tocsin.store import deliveries as delivery_verbs
 from tocsin.store import events as event_verbs
 from tocsin.store import notifiers as notifier_verbs
+from tocsin.store import replays, timeline
 from tocsin.store.deliveries import DeliveryFilter
 from tocsin.store.port import Store
 from tocsin.store.schema import EPOCH
+from tocsin.store.timeline import Page
 
 MAX_HOURS = 72
 MAX_EVENTS_SINCE = 1000
@@ -25,9 +27,6 @@ MAX_EVENTS_SINCE = 1000
 
 _RECOVER_STEP = 500
 """Replays made in one transaction: few enough that others do not wait long for the writer."""
-
-Page = tuple[list[bytes], int]
-"""Bodies of events as they are stored, newest first, and how many there are in all."""
 
 
 class History:
@@ -38,8 +37,9 @@ class History:
         self._platforms = platforms
         self._ready = ready
 
-    async def list_events(self, app: App, *, limit: int, offset: int) -> Page:
-        return await self._store.read(event_verbs.list_events_of_app, app.id, limit=limit, offset=offset)
+    async def list_events(self, app: App, *, limit: int, offset: int, before: str | None = None) -> Page:
+        """A page of events, newest first; `before` is an id, and only events with smaller ones are meant."""
+        return await self._store.read(timeline.list_events_of_app, app.id, limit=limit, offset=offset, before=before)
 
     async def list_events_since(self, app: App, hours: int) -> list[bytes]:
         """The events received in the last hours, newest first, MAX_EVENTS_SINCE at most."""
@@ -47,15 +47,20 @@ class History:
             raise InvalidInput({"from": [f"must be a number of hours from 1 to {MAX_HOURS}"]})
         since = self._clock.now() - timedelta(hours=hours)
         page = await self._store.read(
-            event_verbs.list_events_of_app, app.id, limit=MAX_EVENTS_SINCE, offset=0, since=since
+            timeline.list_events_of_app, app.id, limit=MAX_EVENTS_SINCE, offset=0, since=since
         )
         return page[0]
 
-    async def list_events_of(self, user: User, *, limit: int, offset: int) -> Page:
+    async def list_events_of(self, user: User, *, limit: int, offset: int, before: str | None = None) -> Page:
         """The user's own events and those of every app that the user may see."""
         apps = await self._store.read(app_verbs.list_apps, user)
         return await self._store.read(
-            event_verbs.list_events_of_user, user.id, [app.id for app in apps], limit=limit, offset=offset
+            timeline.list_events_of_user,
+            user.id,
+            [app.id for app in apps],
+            limit=limit,
+            offset=offset,
+            before=before,
         )
 
     async def get_event(self, app: App, event_id: str) -> bytes:
@@ -83,9 +88,7 @@ class History:
             raise Conflict("the notifier was removed: there is nobody to send this to")
         check_active(notifier)
         now = self._clock.now()
-        new_id = await self._store.write(
-            delivery_verbs.replay, delivery, at=now, expires_at=now + self._lifetime(notifier)
-        )
+        new_id = await self._store.write(replays.replay, delivery, at=now, expires_at=now + self._lifetime(notifier))
         return self._shown(await self._find_delivery(app, new_id))
 
     async def recover(
@@ -103,7 +106,7 @@ class History:
         since = max(since, EPOCH)
         until = until if until is None else max(until, EPOCH)
         if is_dry_run:
-            return await self._store.read(delivery_verbs.count_recoverable, notifier_id, since=since, until=until)
+            return await self._store.read(replays.count_recoverable, notifier_id, since=since, until=until)
         check_active(notifier)
         return await self._recover(notifier, since, until)
 
@@ -114,7 +117,7 @@ class History:
         while True:
             now = self._clock.now()
             count = await self._store.write(
-                delivery_verbs.recover,
+                replays.recover,
                 notifier.id,
                 since=since,
                 until=until,

@@ -21,9 +21,9 @@ from tocsin.errors import ConfigError, TocsinError
 from tocsin.operator import Operator
 from tocsin.settings import Settings, origin
 from tocsin.store.health import check_store
-from tocsin.store.sqlite import DatabaseInUse, SqliteStore
+from tocsin.store.port import Store
+from tocsin.store.sqlite import DatabaseInUse
 from tocsin.store.sqlite.database import database_path
-from tocsin.store.sqlite.examination import check_durability
 from tocsin.wiring import Running, build
 
 KEEP_ALIVE_SECONDS = 75
@@ -195,9 +195,9 @@ async def _control(running: Running, public_url: str) -> AsyncIterator[None]:
         await control.stop()
 
 
-async def _check(store: SqliteStore) -> Mapping[str, str]:
+async def _check(store: Store) -> Mapping[str, str]:
     """What an operator should know: whether it can serve, and whether what it accepts survives a power cut."""
-    problem = await store.write(check_durability)
+    problem = await store.check_durability()
     return {**await check_store(store), **({"durability": problem} if problem else {})}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -10,21 +11,15 @@ from tocsin.clock import Clock
 from tocsin.dispatch import Dispatcher
 from tocsin.errors import StoreError
 from tocsin.store.chores import find_chores
-from tocsin.store.deliveries import (
-    add_fanned_out,
-    cancel_unwanted,
-    expire,
-    find_fanout,
-    new_delivery,
-    prune,
-    reap_leases,
-)
+from tocsin.store.deliveries import new_delivery
+from tocsin.store.endings import STEP, cancel_unwanted, expire
+from tocsin.store.fanouts import add_fanned_out, find_fanout
+from tocsin.store.leases import reap_leases
 from tocsin.store.notifiers import list_platforms_of
 from tocsin.store.port import INLINE_FANOUT, Store
 
 ROUND_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
-PRUNE_BATCH = 2000
 KEY_LIFETIME = timedelta(hours=24)
 """How long an idempotency key is remembered."""
 
@@ -48,7 +43,7 @@ class Upkeep:
         self._woken = asyncio.Event()
         self._log = structlog.get_logger("tocsin.upkeep").bind()
 
-    def wake(self) -> None:
+    def wake(self, _notifier_ids: frozenset[str] | None = None) -> None:
         """There is something to look after now."""
         self._woken.set()
 
@@ -74,17 +69,26 @@ class Upkeep:
         if chores.has_fanouts:
             await self._fan_out()
         if chores.has_lost_leases:
-            count = await self._store.write(reap_leases, lease_until=now, at=now)
+            count = await self._in_steps(reap_leases, lease_until=now, at=now)
             self._log.warning("upkeep.leases_taken_back", count=count)
         if chores.has_expired:
-            count = await self._store.write(expire, at=now)
+            count = await self._in_steps(expire, at=now)
             self._log.info("upkeep.deliveries_expired", count=count)
         if chores.has_unwanted:
-            await self._store.write(cancel_unwanted, at=now)
+            await self._in_steps(cancel_unwanted, at=now)
         if chores.has_pauses_over:
             await self._resume_due()
         if self._clock.monotonic() - self._pruned >= PRUNE_SECONDS:
             await self._prune()
+
+    async def _in_steps(self, verb: Callable[..., int], **given: Any) -> int:
+        """Carry out a verb that has a limit, in short transactions, until it finds no more; answers with how many."""
+        total = 0
+        while True:
+            count = await self._store.write(verb, **given, limit=STEP)
+            total += count
+            if count < STEP:
+                return total
 
     async def _fan_out(self) -> None:
         """Make the deliveries of events with many notifiers, some in each transaction, until none is owed."""
@@ -104,20 +108,14 @@ class Upkeep:
                 for notifier_id in some
                 if notifier_id in platforms
             ]
-            done += len(some)
-            is_last = done >= len(duty.notifier_ids)
-            await self._store.write(add_fanned_out, duty.event_id, rows, done_count=done, is_last=is_last)
+            end = done + len(some)
+            is_last = end >= len(duty.notifier_ids)
+            await self._store.write(
+                add_fanned_out, duty.event_id, rows, seen_count=done, done_count=end, is_last=is_last
+            )
 
     async def _prune(self) -> None:
-        """Remove what is older than the retention time, in short transactions."""
+        """Remove what is older than the retention time."""
         now = self._clock.now()
-        while True:
-            removed = await self._store.write(
-                prune,
-                finished_before=now - self._retention,
-                keys_before=now - KEY_LIFETIME,
-                limit=PRUNE_BATCH,
-            )
-            if removed < PRUNE_BATCH:
-                break
+        await self._store.prune(finished_before=now - self._retention, keys_before=now - KEY_LIFETIME)
         self._pruned = self._clock.monotonic()

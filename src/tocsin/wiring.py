@@ -74,7 +74,7 @@ class Running:
     async def close(self) -> None:
         await self.verbs.accounts.finish()
         await self.egress.aclose()
-        self.store.close()
+        await self.store.close()
 
 
 def load_keyring(settings: Settings) -> Keyring:

@@ -14,7 +14,7 @@ from tocsin.deliver import Deliver
 from tocsin.errors import StoreError
 from tocsin.lanes import Lanes
 from tocsin.slots import Slots
-from tocsin.store.deliveries import list_due_notifiers, release
+from tocsin.store.leases import list_due_notifiers, release
 from tocsin.store.notifiers import find_sendables
 from tocsin.store.port import Accepted, Claim, Store
 
@@ -60,15 +60,17 @@ class Worker:
         for claim in accepted.claims:
             self._launch(claim)
         if accepted.waiting:
+            self.wake(accepted.waiting)
+
+    def wake(self, notifier_ids: frozenset[str] | None = None) -> None:
+        """There may be work that the agenda does not know: for these notifiers, or for any."""
+        if notifier_ids is None:
+            self._is_stale = True
+        else:
             now = self._clock.now()
-            for notifier_id in accepted.waiting:
+            for notifier_id in notifier_ids:
                 self._slots.behind.add(notifier_id)
                 self._plan(notifier_id, now)
-            self._woken.set()
-
-    def wake(self) -> None:
-        """There may be work that the agenda does not know."""
-        self._is_stale = True
         self._woken.set()
 
     async def run(self) -> None:

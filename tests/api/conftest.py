@@ -152,7 +152,7 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
     await verbs.apps.add_collaborator(users["alice"], app, "bob@example.com")
     yield World(clock, store, verbs, api, users, secrets, app, problems)
     await accounts.finish()
-    store.close()
+    await store.close()
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ async def test_a_token_that_is_removed_while_it_is_looked_up_is_not_kept(world):
 
 async def test_secrets_of_tokens_and_links_are_not_stored(world, tmp_path):
     link = await world.verbs.accounts.add_link(world.users["bob"])
-    world.store.close()
+    await world.store.close()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"alice@example.com" in stored
     assert link.encode() not in stored

@@ -99,6 +99,20 @@ async def test_deliveries_are_filtered(world, client, notifier):
         assert [delivery["event_id"] for delivery in answer["deliveries"]] == expected
 
 
+async def test_a_list_goes_on_before_a_delivery(world, client, notifier):
+    made = [await deploy(world) for _ in range(3)]
+    newest, *_ = (await client.get(PATH)).json()["deliveries"]
+    answer = (await client.get(PATH, params={"before": newest["id"]})).json()
+    assert [delivery["event_id"] for delivery in answer["deliveries"]] == made[1::-1]
+    assert answer["meta"]["pagination"]["total_count"] == 2
+
+
+@pytest.mark.parametrize("before", ["soon", "de-1", "0" * 24, "de-019B7E6A-1c2f-7a40-8d3b-5e9f2c6a1b70"])
+async def test_a_list_before_what_is_no_delivery_is_refused(client, before):
+    response = await client.get(PATH, params={"before": before})
+    assert (response.status_code, list(response.json()["errors"])) == (422, ["before"])
+
+
 async def test_an_unknown_state_is_refused(client):
     response = await client.get(PATH, params={"state": "leased"})
     assert response.status_code == 422

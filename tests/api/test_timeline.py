@@ -71,6 +71,20 @@ async def test_hours_out_of_range_are_refused(client, hours):
     assert (response.status_code, list(response.json()["errors"])) == (422, ["from"])
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/events"])
+async def test_a_list_goes_on_before_an_event(world, client, path):
+    made = await report(world, 3)
+    listed = (await client.get(path, params={"before": made[2], "per_page": 2})).json()["events"]
+    assert [event["id"] for event in listed] == made[1::-1]
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/events"])
+@pytest.mark.parametrize("before", ["soon", "1", "de-019b7e6a-1c2f-7a40-8d3b-5e9f2c6a1b70", "g" * 24])
+async def test_a_list_before_what_is_no_event_is_refused(client, path, before):
+    response = await client.get(path, params={"before": before})
+    assert (response.status_code, list(response.json()["errors"])) == (422, ["before"])
+
+
 async def test_a_page_past_the_end_is_empty(client):
     response = await client.get(PATH, params={"page": 99})
     assert (response.status_code, response.json()["events"]) == (200, [])

@@ -1,7 +1,7 @@
 """The cast of the store's tests: who owns what, events as they arrive, and a dispatch that does as it is told."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,7 +68,7 @@ class FakeDispatch:
         return claimed_at + LEASE
 
 
-OpenStore = Callable[[], Store]
+OpenStore = Callable[[], Awaitable[Store]]
 
 
 class Stage(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The stores under test: the suite is written against the port and runs on each of them."""
 
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from tocsin.store.migrate import migrate
 from tocsin.store.port import Dispatch, Store
 from tocsin.store.sqlite import SqliteStore
 
-Factory = Callable[[Path, Clock, Dispatch], Store]
+Factory = Callable[[Path, Clock, Dispatch], Awaitable[Store]]
 
 
-def open_sqlite(folder: Path, clock: Clock, dispatch: Dispatch) -> Store:
+async def open_sqlite(folder: Path, clock: Clock, dispatch: Dispatch) -> Store:
     url = f"sqlite:///{folder}/tocsin.db"
     return SqliteStore(url, clock=clock, dispatch=dispatch, busy_timeout_seconds=0.05)
 
@@ -50,15 +50,15 @@ def dispatch() -> FakeDispatch:
 async def stage(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, dispatch: FakeDispatch
 ) -> AsyncIterator[Stage]:
-    def reopen() -> Store:
-        return FACTORIES[request.param](tmp_path, clock, dispatch)
+    async def reopen() -> Store:
+        return await FACTORIES[request.param](tmp_path, clock, dispatch)
 
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "tocsin.db")
-    store = reopen()
+    store = await reopen()
     await store.write(insert_cast, clock.now())
     yield Stage(store, clock, dispatch, reopen)
-    store.close()
+    await store.close()
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ from tocsin.errors import Conflict
 from tocsin.ids import new_uuid7
 from tocsin.model import DeliveryState, NotifierState
 from tocsin.store import schema
-from tocsin.store.deliveries import add_fanned_out, find_fanout, new_delivery, prune
+from tocsin.store.deliveries import new_delivery
 from tocsin.store.events import find_event
+from tocsin.store.fanouts import add_fanned_out, find_fanout
 from tocsin.store.port import INLINE_FANOUT, Accepted, IdempotencyKey, NewEvent, NewEvents
+from tocsin.store.retention import prune
 
 KEY = IdempotencyKey("key-1", b"hash-1")
 
@@ -243,7 +245,7 @@ class TestManyNotifiers:
     async def test_past_the_limit_a_duty_is_recorded_instead(self, stage: Stage) -> None:
         ids = await add_many(stage, INLINE_FANOUT + 1)
         woken: list[int] = []
-        stage.store.on_wake(lambda: woken.append(1))
+        stage.store.on_wake(lambda _: woken.append(1))
         event = await stage.ingest()
         assert woken == [1], "whoever works it off is told at once"
         assert await stage.deliveries() == []
@@ -261,13 +263,17 @@ class TestManyNotifiers:
             what = {"app_id": event.app_id, "event_id": event.id, "event_type": event.type}
             return [new_delivery(**what, notifier_id=id_, at=at, expires_at=expires_at) for id_ in some]
 
+        async def work_off(some: list[str], **counts: int) -> None:
+            is_last = counts["done_count"] == len(ids)
+            await stage.store.write(add_fanned_out, event.id, rows(some), **counts, is_last=is_last)
+
         for _ in range(2):
-            await stage.store.write(add_fanned_out, event.id, rows(ids[:150]), done_count=150, is_last=False)
+            await work_off(ids[:150], seen_count=0, done_count=150)
         duty = await stage.store.read(find_fanout)
         assert duty is not None
         assert duty.done_count == 150
         for _ in range(2):
-            await stage.store.write(add_fanned_out, event.id, rows(ids[100:]), done_count=len(ids), is_last=True)
+            await work_off(ids[150:], seen_count=150, done_count=len(ids))
         assert await stage.store.read(find_fanout) is None
         assert sorted(delivery.notifier_id for delivery in await stage.deliveries()) == sorted(ids)
 

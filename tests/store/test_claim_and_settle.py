@@ -3,9 +3,9 @@
 import asyncio
 from datetime import timedelta
 
-from tests.store.cast import LEASE, LIFETIME, Stage, delivered, to_retry
+from tests.store.cast import LEASE, LIFETIME, Stage, delivered, failed, to_retry
 from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState, NotifierState, Reason
-from tocsin.store.deliveries import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, list_due_notifiers, reap_leases
+from tocsin.store.leases import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, list_due_notifiers, reap_leases
 from tocsin.store.notifiers import remove_notifier
 from tocsin.store.port import Claimed
 
@@ -163,6 +163,7 @@ async def test_a_late_settlement_does_not_change_an_ended_delivery(stage: Stage)
     [claim] = await stage.claim(notifier)
     assert await stage.deliver(claim)
     before = await stage.delivery()
+    stage.clock.advance(1)
     assert not await stage.fail(claim)
     assert await stage.delivery() == before
     assert len(await stage.attempts(claim.delivery_id)) == 1
@@ -180,11 +181,40 @@ async def test_good_leases_hold_beside_lost_ones_in_a_batch(stage: Stage) -> Non
     assert {delivery.state for delivery in await stage.deliveries()} == {DeliveryState.DELIVERED}
 
 
-async def test_one_lease_settled_twice_at_once_counts_once(stage: Stage) -> None:
+async def test_an_attempt_settled_twice_at_once_counts_once(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest(stage.event(), stage.event())
+    one, two = await stage.claim(notifier)
+    again = to_retry(two, stage.clock.now(), after=MINUTE)
+    settled = await asyncio.gather(
+        stage.deliver(one), stage.deliver(one), stage.store.settle(again), stage.store.settle(again)
+    )
+    assert settled == [True] * 4
+    assert [len(await stage.attempts(claim.delivery_id)) for claim in (one, two)] == [1, 1]
+
+
+async def test_an_attempt_that_was_recorded_unbeknown_to_its_worker_may_be_settled_again(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest(stage.event(), stage.event())
+    now = stage.clock.now()
+    claims = await stage.claim(notifier)
+    for settlement in (delivered(claims[0], now), to_retry(claims[1], now, after=MINUTE)):
+        assert await stage.store.settle(settlement)
+        before = await stage.deliveries()
+        stage.clock.advance(1)
+        assert await stage.store.settle(settlement)
+        assert await stage.deliveries() == before
+        assert await stage.attempts(settlement.delivery_id) == [settlement.attempt]
+
+
+async def test_two_outcomes_of_one_lease_count_once(stage: Stage) -> None:
     notifier = await stage.add_notifier()
     await stage.ingest()
     [claim] = await stage.claim(notifier)
-    assert await asyncio.gather(stage.deliver(claim), stage.deliver(claim)) == [True, False]
+    now = stage.clock.now()
+    one, two = delivered(claim, now), failed(claim, now + timedelta(seconds=1))
+    assert sorted(await asyncio.gather(stage.store.settle(one), stage.store.settle(two))) == [False, True]
+    assert len(await stage.attempts(claim.delivery_id)) == 1
 
 
 async def test_a_lease_that_has_not_ended_is_not_taken_back(stage: Stage) -> None:
@@ -206,6 +236,17 @@ async def test_a_lease_that_ended_is_taken_back_and_its_attempt_noted(stage: Sta
     [attempt] = await stage.attempts(claim.delivery_id)
     assert (attempt.number, attempt.outcome, attempt.reason) == (1, AttemptOutcome.UNKNOWN, Reason.LEASE_LOST)
     assert attempt.duration_ms == 46_000
+
+
+async def test_leases_are_taken_back_some_at_a_time(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest(*(stage.event() for _ in range(5)))
+    assert len(await stage.claim(notifier)) == 5
+    stage.clock.advance(LEASE * 2)
+    now = stage.clock.now()
+    counts = [await stage.store.write(reap_leases, lease_until=now, at=now, limit=2) for _ in range(4)]
+    assert counts == [2, 2, 1, 0]
+    assert {delivery.state for delivery in await stage.deliveries()} == {DeliveryState.PENDING}
 
 
 async def test_a_delivery_that_loses_its_lease_again_and_again_is_poison(stage: Stage) -> None:

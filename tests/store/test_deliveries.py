@@ -1,29 +1,22 @@
-"""What becomes of deliveries beside sending: cancelled, expired, replayed, recovered, listed and pruned."""
+"""What becomes of deliveries beside sending: cancelled, expired, replayed, recovered and pruned."""
 
 from datetime import datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from tests.store.cast import APP, LIFETIME, OTHER_APP, OWNER, Stage, list_ids, to_retry
+from tests.store.cast import APP, LIFETIME, Stage, list_ids, to_retry
+from tocsin.errors import Conflict
 from tocsin.ids import new_uuid7
 from tocsin.model import Delivery, DeliveryReason, DeliveryState, Notifier, NotifierState
-from tocsin.store import schema
+from tocsin.store import endings, schema
 from tocsin.store.chores import find_chores
-from tocsin.store.deliveries import (
-    DeliveryFilter,
-    cancel_pending,
-    cancel_unwanted,
-    count_recoverable,
-    expire,
-    find_delivery,
-    list_deliveries,
-    prune,
-    recover,
-    replay,
-)
-from tocsin.store.events import list_events_of_app, list_events_of_user
+from tocsin.store.deliveries import find_delivery
+from tocsin.store.endings import cancel_pending, cancel_unwanted, expire
 from tocsin.store.notifiers import remove_all_notifiers, remove_notifier
 from tocsin.store.port import IdempotencyKey
+from tocsin.store.replays import count_recoverable, recover, replay
+from tocsin.store.retention import prune
 
 HOUR = timedelta(hours=1)
 
@@ -141,6 +134,54 @@ async def test_what_was_not_delivered_in_time_expires(stage: Stage) -> None:
     assert (delivery.state, delivery.reason) == (DeliveryState.FAILED, DeliveryReason.EXPIRED)
 
 
+async def test_what_waits_for_a_notifier_turned_off_is_cancelled_in_bounded_steps(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endings, "STEP", 2)
+    notifier = await stage.add_notifier()
+    await stage.ingest(*(stage.event() for _ in range(5)))
+    await stage.edit_notifier(notifier, active=False, state=NotifierState.OFF)
+    assert len(await stage.deliveries(state=DeliveryState.PENDING)) == 3
+    assert (await stage.store.read(find_chores, stage.clock.now())).has_unwanted
+    counts = [await stage.store.write(cancel_unwanted, at=stage.clock.now(), limit=2) for _ in range(3)]
+    assert counts == [2, 1, 0]
+    cancelled = await stage.deliveries(state=DeliveryState.CANCELLED)
+    assert [delivery.reason for delivery in cancelled] == [DeliveryReason.NOTIFIER_OFF] * 5
+
+
+async def test_what_waits_for_a_removed_app_is_cancelled_in_bounded_steps(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endings, "STEP", 2)
+    await stage.add_notifier("one")
+    await stage.add_notifier("two")
+    await stage.ingest(stage.event(), stage.event())
+    last = await stage.ingest(stage.event(endings.REMOVAL_TYPE))
+    await stage.store.write(remove_all_notifiers, APP, last_event_id=last.id, at=stage.clock.now())
+    assert len(await stage.deliveries(state=DeliveryState.CANCELLED)) == 2
+    counts = [await stage.store.write(cancel_unwanted, at=stage.clock.now(), limit=9) for _ in range(2)]
+    assert counts == [2, 0]
+    assert {delivery.event_id for delivery in await stage.deliveries(state=DeliveryState.PENDING)} == {last.id}
+
+
+async def test_expiry_stops_at_its_limit(stage: Stage) -> None:
+    await stage.add_notifier()
+    await stage.ingest(*(stage.event() for _ in range(5)))
+    stage.clock.advance(LIFETIME)
+    counts = [await stage.store.write(expire, at=stage.clock.now(), limit=3) for _ in range(3)]
+    assert counts == [3, 2, 0]
+
+
+async def test_what_is_over_leaves_the_live_deliveries(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest(stage.event(), stage.event())
+    [claim] = await stage.claim(notifier, 1)
+    await stage.deliver(claim)
+    await stage.store.write(cancel_pending, notifier.id, reason=DeliveryReason.BY_USER, at=stage.clock.now())
+    assert (await stage.count(schema.deliveries), await stage.count(schema.finished_deliveries)) == (0, 2)
+    assert [delivery.state for delivery in await stage.deliveries()] == ["delivered", "cancelled"]
+
+
 async def test_what_waits_for_a_paused_notifier_is_held(stage: Stage) -> None:
     notifier = await stage.add_notifier(state=NotifierState.PAUSED)
     await stage.ingest()
@@ -164,6 +205,22 @@ async def test_a_replay_is_a_delivery_of_its_own(stage: Stage) -> None:
     again = await stage.store.read(find_delivery, APP, replay_id)
     assert again is not None
     assert again.replay_of == first.id
+
+
+async def test_a_delivery_whose_event_is_gone_is_not_replayed(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest()
+    await send(stage, notifier, ends=DeliveryState.FAILED)
+    [delivery] = await stage.deliveries()
+    await stage.store.write(remove_events)
+    with pytest.raises(Conflict, match="is gone"):
+        await replay_now(stage, delivery)
+    assert await recover_now(stage, notifier, delivery.created_at) == []
+    assert await stage.deliveries() == [delivery]
+
+
+def remove_events(connection: sa.Connection) -> None:
+    connection.execute(schema.events.delete())
 
 
 class TestRecovery:
@@ -258,7 +315,7 @@ class TestPruning:
         await send(stage, notifier, ends=DeliveryState.FAILED)
         stage.clock.advance(HOUR)
         assert await self.prune(stage) == 4
-        for table in (schema.events, schema.deliveries, schema.attempts):
+        for table in (schema.events, schema.deliveries, schema.finished_deliveries, schema.attempts):
             assert await stage.count(table) == 0
 
     async def test_an_event_with_a_live_delivery_is_kept(self, stage: Stage) -> None:
@@ -304,7 +361,18 @@ class TestPruning:
         await send(stage, notifier, ends=DeliveryState.DELIVERED)
         stage.clock.advance(HOUR)
         await self.prune(stage, limit=2)
-        assert await stage.count(schema.deliveries) == 3
+        assert await stage.count(schema.finished_deliveries) == 3
+
+    async def test_a_store_prunes_until_nothing_old_is_left(self, stage: Stage) -> None:
+        notifier = await stage.add_notifier()
+        await stage.ingest(*(stage.event() for _ in range(5)), key=IdempotencyKey("old", b"1"))
+        await send(stage, notifier, ends=DeliveryState.DELIVERED)
+        stage.clock.advance(timedelta(days=3))
+        young = await stage.ingest()
+        long_ago = stage.clock.now() - timedelta(days=2)
+        await stage.store.prune(finished_before=long_ago, keys_before=long_ago)
+        assert [delivery.event_id for delivery in await stage.deliveries()] == [young.id]
+        assert await stage.count(schema.idempotency_keys) == await stage.count(schema.attempts) == 0
 
     async def test_idempotency_keys_go_by_their_age(self, stage: Stage) -> None:
         await stage.ingest(key=IdempotencyKey("old", b"1"))
@@ -319,55 +387,3 @@ class TestPruning:
         stage.clock.advance(HOUR)
         assert await self.prune(stage, limit=2) == 4
         assert await stage.count(schema.idempotency_keys) == 3
-
-
-class TestLists:
-    async def test_deliveries_are_filtered(self, stage: Stage) -> None:
-        one, two = await stage.add_notifier("one"), await stage.add_notifier("two")
-        event = await stage.ingest()
-        await stage.ingest()
-        await send(stage, one, ends=DeliveryState.FAILED)
-        assert len(await stage.deliveries()) == 4
-        assert len(await stage.deliveries(notifier_id=two.id)) == 2
-        assert len(await stage.deliveries(event_id=event.id)) == 2
-        assert len(await stage.deliveries(state=DeliveryState.FAILED)) == 2
-        [only] = await stage.deliveries(event_id=event.id, state=DeliveryState.FAILED)
-        assert only.notifier_id == one.id
-        assert await stage.deliveries(OTHER_APP) == []
-        assert await stage.store.read(find_delivery, OTHER_APP, only.id) is None
-
-    async def test_an_events_replays_are_listed_with_it(self, stage: Stage) -> None:
-        await stage.add_notifier()
-        event = await stage.ingest()
-        first = await stage.delivery()
-        replay_id = await replay_now(stage, first)
-        assert [delivery.id for delivery in await stage.deliveries(event_id=event.id)] == [first.id, replay_id]
-
-    @pytest.mark.parametrize(("limit", "offset", "expected"), [(2, 0, [4, 3]), (2, 4, [0]), (2, 9, []), (0, 0, [])])
-    async def test_deliveries_are_paged_newest_first(self, stage: Stage, limit, offset, expected) -> None:
-        await stage.add_notifier()
-        ids = [(await stage.ingest()).id for _ in range(5)]
-        page, total = await stage.store.read(list_deliveries, APP, DeliveryFilter(), limit=limit, offset=offset)
-        assert [delivery.event_id for delivery in page] == [ids[position] for position in expected]
-        assert total == 5
-
-    async def test_events_are_paged_newest_first(self, stage: Stage) -> None:
-        bodies = [(await stage.ingest()).body for _ in range(5)]
-        await stage.ingest(stage.event(app_id=OTHER_APP))
-        assert await stage.store.read(list_events_of_app, APP, limit=2, offset=1) == (bodies[3:1:-1], 5)
-
-    async def test_events_are_listed_since_a_time(self, stage: Stage) -> None:
-        await stage.ingest()
-        stage.clock.advance(HOUR)
-        young = await stage.ingest()
-        listed = await stage.store.read(list_events_of_app, APP, limit=9, offset=0, since=stage.clock.now())
-        assert listed == ([young.body], 1)
-
-    async def test_a_user_sees_the_events_of_their_apps_and_their_own(self, stage: Stage) -> None:
-        of_app = await stage.ingest()
-        own = await stage.ingest(stage.event("new_user", app_id=None))
-        await stage.ingest(stage.event("new_user", app_id=None, user_id=new_uuid7("us")))
-        await stage.ingest(stage.event(app_id=OTHER_APP))
-        listed = await stage.store.read(list_events_of_user, OWNER, [APP], limit=9, offset=0)
-        assert listed == ([own.body, of_app.body], 2)
-        assert await stage.store.read(list_events_of_user, OWNER, [], limit=9, offset=0) == ([own.body], 1)

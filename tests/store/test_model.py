@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, delivered, fa
 from tests.store.conftest import FACTORIES
 from tocsin.clock import ManualClock
 from tocsin.model import AttemptOutcome, DeliveryState, Notifier, NotifierState
-from tocsin.store.deliveries import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, cancel_unwanted, reap_leases, replay
+from tocsin.store.endings import cancel_unwanted
+from tocsin.store.leases import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, reap_leases
 from tocsin.store.port import Accepted, Claim, NewEvents
+from tocsin.store.replays import replay
 
 ENDED = {DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.CANCELLED}
 
@@ -67,13 +70,13 @@ class StoreMachine(RuleBasedStateMachine):
     async def _open(self) -> None:
         shutil.copy(self.template, self.folder / "tocsin.db")
         clock, dispatch = ManualClock(datetime.now(UTC)), FakeDispatch()
-        store = FACTORIES[self.lane](self.folder, clock, dispatch)
-        self.stage = Stage(store, clock, dispatch, lambda: store)
+        store = await FACTORIES[self.lane](self.folder, clock, dispatch)
+        self.stage = Stage(store, clock, dispatch, partial(FACTORIES[self.lane], self.folder, clock, dispatch))
         await store.write(insert_cast, clock.now())
         self.notifiers = [await self.stage.add_notifier("one"), await self.stage.add_notifier("two")]
 
     def teardown(self) -> None:
-        self.stage.store.close()
+        self.run(self.stage.store.close())
         self.run(asyncio.sleep(0))
         self.loop.close()
         shutil.rmtree(self.folder)

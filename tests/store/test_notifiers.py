@@ -9,8 +9,8 @@ from tests.store.cast import APP, OTHER_APP, Stage, insert
 from tocsin.ids import new_uuid7
 from tocsin.model import NotifierState
 from tocsin.store import schema
-from tocsin.store.deliveries import find_fanout
 from tocsin.store.events import find_event, with_event
+from tocsin.store.fanouts import find_fanout
 from tocsin.store.notifiers import (
     find_notifier,
     find_sendable,

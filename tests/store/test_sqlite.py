@@ -6,20 +6,23 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from tests.store.cast import APP, FakeDispatch, Stage, delivered, insert_cast
 from tocsin.clock import ManualClock
 from tocsin.errors import ConfigError, StoreError
-from tocsin.model import AttemptOutcome, DeliveryState
+from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState
+from tocsin.store import migrate as migrate_module
 from tocsin.store import schema
+from tocsin.store.deliveries import DeliveryFilter, list_deliveries
 from tocsin.store.migrate import is_current, migrate
 from tocsin.store.notifiers import list_notifiers
 from tocsin.store.port import NewEvents
@@ -148,18 +151,18 @@ class TestGroupCommit:
 class TestOpening:
     async def test_a_second_handle_is_refused_with_the_holder_and_the_setting(self, stage: Stage) -> None:
         with pytest.raises(DatabaseInUse, match=rf"process {os.getpid()}.*TOCSIN_DATABASE_URL"):
-            stage.reopen()
+            await stage.reopen()
 
     async def test_the_lock_is_released_on_closing(self, stage: Stage) -> None:
         await stage.ingest()
-        stage.store.close()
-        again = stage.reopen()
+        await stage.store.close()
+        again = await stage.reopen()
         assert await again.read(is_current)
-        again.close()
+        await again.close()
 
     async def test_a_missing_folder_is_made_for_the_owner_alone(self, tmp_path: Path) -> None:
         folder = tmp_path / "new" / "data"
-        open_at(f"sqlite:///{folder}/t.db").close()
+        await open_at(f"sqlite:///{folder}/t.db").close()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "t.db").stat().st_mode) == 0o600
 
@@ -190,47 +193,47 @@ class TestOpening:
 
     async def test_a_locked_database_is_refused_and_can_be_opened_after(self, stage: Stage) -> None:
         path = file_of(stage)
-        stage.store.close()
+        await stage.store.close()
         with locked(path), pytest.raises(ConfigError, match="locked"):
-            stage.reopen()
-        stage.reopen().close()
+            await stage.reopen()
+        await (await stage.reopen()).close()
 
     async def test_a_newer_schema_is_refused(self, stage: Stage) -> None:
         def tell_newer(connection: sa.Connection) -> None:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
 
         await stage.store.write(tell_newer)
-        stage.store.close()
+        await stage.store.close()
         with pytest.raises(ConfigError, match=r"newer Tocsin.*9999"):
-            stage.reopen()
+            await stage.reopen()
 
     async def test_leases_of_a_process_that_is_gone_are_freed(self, stage: Stage) -> None:
         notifier = await stage.add_notifier()
         await stage.ingest()
         [claim] = await stage.claim(notifier)
-        stage.store.close()
+        await stage.store.close()
         stage.clock.advance(timedelta(seconds=3))
-        again = Stage(stage.reopen(), stage.clock, stage.dispatch, stage.reopen)
+        again = Stage(await stage.reopen(), stage.clock, stage.dispatch, stage.reopen)
         delivery = await again.delivery()
         assert (delivery.state, delivery.next_attempt_at) == (DeliveryState.PENDING, stage.clock.now())
         [attempt] = await again.attempts(delivery.id)
         assert (attempt.outcome, attempt.duration_ms) == (AttemptOutcome.UNKNOWN, 3000)
         assert not await again.deliver(claim)
-        again.store.close()
+        await again.store.close()
 
     async def test_freeing_leases_that_is_interrupted_is_done_whole_the_next_time(self, stage: Stage) -> None:
         notifier = await stage.add_notifier()
         await stage.ingest()
         await stage.claim(notifier)
-        stage.store.close()
+        await stage.store.close()
         with closing(sqlite3.connect(file_of(stage))) as raw:
             raw.execute("CREATE TRIGGER crash BEFORE UPDATE ON deliveries BEGIN SELECT raise(ABORT, 'crash'); END")
             with pytest.raises(ConfigError, match="crash"):
-                stage.reopen()
+                await stage.reopen()
             raw.execute("DROP TRIGGER crash")
-        again = Stage(stage.reopen(), stage.clock, stage.dispatch, stage.reopen)
+        again = Stage(await stage.reopen(), stage.clock, stage.dispatch, stage.reopen)
         assert (await again.delivery()).state == DeliveryState.PENDING
-        again.store.close()
+        await again.store.close()
 
 
 class TestMigrating:
@@ -257,6 +260,31 @@ class TestMigrating:
         assert is_current(connection)
         assert connection.execute(sa.select(sa.func.count()).select_from(schema.apps)).scalar_one() == 2
 
+    def test_what_is_over_moves_to_the_history(self, connection: sa.Connection) -> None:
+        config = migrate_module._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        at = datetime(2026, 1, 2, tzinfo=UTC)
+        old = sa.Table("deliveries", sa.MetaData(), autoload_with=connection)
+        insert_cast(connection, at)
+        connection.execute(sa.insert(schema.notifiers).values(**NOTIFIER, created_at=at, updated_at=at))
+        connection.execute(
+            old.insert(), [old_delivery(number, state, at) for number, state in enumerate(DeliveryState)]
+        )
+        migrate(connection)
+        under_way = set(connection.execute(sa.select(schema.deliveries.c.state)).scalars())
+        over = set(connection.execute(sa.select(schema.finished_deliveries.c.state)).scalars())
+        assert (under_way, over) == ({"pending", "sending"}, {"delivered", "failed", "cancelled"})
+        listed, total = list_deliveries(connection, APP, DeliveryFilter(), limit=9, offset=0)
+        assert total == len(DeliveryState)
+        for delivery, state in zip(reversed(listed), DeliveryState, strict=True):
+            is_over = state not in {DeliveryState.PENDING, DeliveryState.SENDING}
+            assert delivery.state == state
+            assert delivery.reason == (DeliveryReason.GONE if state is DeliveryState.FAILED else None)
+            assert delivery.finished_at == (at + timedelta(hours=1) if is_over else None)
+            assert delivery.attempt_count == 3
+            assert delivery.expires_at == at + timedelta(days=7)
+
     def test_a_migration_that_fails_leaves_nothing_behind(
         self, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -264,6 +292,41 @@ class TestMigrating:
         with pytest.raises(sa.exc.OperationalError, match="already exists"):
             migrate(connection)
         assert sa.inspect(connection).get_table_names() == ["variables"]
+
+
+NOTIFIER = {
+    "id": "no-1",
+    "app_id": APP,
+    "name": "ops",
+    "platform": "webhook",
+    "active": True,
+    "send_all_alerts": False,
+    "send_all_events": True,
+    "selected_event_ids": [],
+    "type_data": {},
+    "secret": "whsec_",
+}
+
+
+def old_delivery(number: int, state: DeliveryState, at: datetime) -> dict[str, object]:
+    """A row as the first schema kept it."""
+    is_over = state not in {DeliveryState.PENDING, DeliveryState.SENDING}
+    return {
+        "id": f"de-{number}",
+        "app_id": APP,
+        "event_id": f"{number:024}",
+        "event_type": "deployment",
+        "notifier_id": "no-1",
+        "state": state.value,
+        "reason": "gone" if state is DeliveryState.FAILED else None,
+        "attempt_count": 3,
+        "next_attempt_at": schema.to_micros(at) if state is DeliveryState.PENDING else None,
+        "lease_token": "lease" if state is DeliveryState.SENDING else None,
+        "lease_until": schema.to_micros(at) if state is DeliveryState.SENDING else None,
+        "created_at": schema.to_micros(at),
+        "expires_at": schema.to_micros(at + timedelta(days=7)),
+        "finished_at": schema.to_micros(at + timedelta(hours=1)) if is_over else None,
+    }
 
 
 def _indexes(connection: sa.Connection) -> set[tuple[str, str]]:

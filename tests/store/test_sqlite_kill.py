@@ -62,4 +62,4 @@ async def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         program.stdout.read()
     store = SqliteStore(url, clock=SystemClock(), dispatch=FakeDispatch())
     assert first in await store.read(list_ids, schema.events)
-    store.close()
+    await store.close()

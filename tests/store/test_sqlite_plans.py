@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +12,23 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.cast import APP
+from tocsin.errors import Conflict
 from tocsin.model import Delivery, DeliveryReason, DeliveryState
 from tocsin.store.chores import find_chores
-from tocsin.store.deliveries import (
-    DeliveryFilter,
-    add_fanned_out,
-    cancel_pending,
-    cancel_unwanted,
-    count_recoverable,
-    expire,
-    find_delivery,
-    find_fanout,
-    free_leases,
-    list_attempts,
-    list_deliveries,
-    list_due_notifiers,
-    prune,
-    reap_leases,
-    recover,
-    replay,
-)
-from tocsin.store.events import find_event, list_events_of_app, list_events_of_user
+from tocsin.store.deliveries import DeliveryFilter, find_delivery, list_attempts, list_deliveries
+from tocsin.store.endings import cancel_pending, cancel_pending_of_app, cancel_unwanted, expire, finish
+from tocsin.store.events import find_event
+from tocsin.store.fanouts import add_fanned_out, find_fanout
+from tocsin.store.leases import free_leases, list_due_notifiers, reap_leases
+from tocsin.store.replays import count_recoverable, recover, replay
+from tocsin.store.retention import prune
 from tocsin.store.sqlite import hot, rows
+from tocsin.store.timeline import MERGED_APPS, list_events_of_app, list_events_of_user
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-GROWING = "deliveries|events|attempts|idempotency_keys|later"
+GROWING = "deliveries|finished_deliveries|events|attempts|idempotency_keys|live|later"
 # A partial index holds only what is under way, so that walking all of it is what is wanted.
-PARTIAL = "deliveries_due|deliveries_leased|deliveries_expiring"
+PARTIAL = "deliveries_due|deliveries_leased|deliveries_expiring|deliveries_pending_by_notifier"
 WALK = re.compile(rf"SCAN (?:{GROWING})\b(?! USING (?:COVERING )?INDEX (?:{PARTIAL})\b)")
 SORT = "USE TEMP B-TREE FOR ORDER BY"
 
@@ -53,37 +45,66 @@ DELIVERY = Delivery(
     expires_at=NOW,
 )
 
+
+def list_page(connection: sa.Connection, **only: Any) -> Any:
+    return list_deliveries(connection, APP, DeliveryFilter(**only), limit=10, offset=20)
+
+
+def replay_what_is_gone(connection: sa.Connection) -> None:
+    with suppress(Conflict):
+        replay(connection, DELIVERY, at=NOW, expires_at=NOW)
+
+
+LISTS: dict[str, dict[str, Any]] = {
+    "list by app": {},
+    "list before": {"before": "de-1"},
+    "list by notifier": {"notifier_id": "no-1"},
+    "list by notifier before": {"notifier_id": "no-1", "before": "de-1"},
+    "list by event": {"event_id": "e"},
+    "list by event and notifier": {"event_id": "e", "notifier_id": "no-1"},
+    "list by event and state": {"event_id": "e", "state": DeliveryState.PENDING},
+    "list pending": {"state": DeliveryState.PENDING},
+    "list sending": {"state": DeliveryState.SENDING},
+    "list sending of notifier": {"state": DeliveryState.SENDING, "notifier_id": "no-1"},
+    "list failed": {"state": DeliveryState.FAILED},
+    "list failed of notifier": {"state": DeliveryState.FAILED, "notifier_id": "no-1"},
+}
+
 VERBS: dict[str, Callable[[sa.Connection], Any]] = {
-    "list by app": lambda c: list_deliveries(c, APP, DeliveryFilter(), limit=10, offset=0),
-    "list by notifier": lambda c: list_deliveries(c, APP, DeliveryFilter(notifier_id="no-1"), limit=10, offset=0),
-    "list by event": lambda c: list_deliveries(c, APP, DeliveryFilter(event_id="e"), limit=10, offset=0),
-    "list by state": lambda c: list_deliveries(c, APP, DeliveryFilter(state=DeliveryState.FAILED), limit=10, offset=0),
+    **{name: partial(list_page, **only) for name, only in LISTS.items()},
     "find delivery": lambda c: find_delivery(c, APP, "de-1"),
     "attempts": lambda c: list_attempts(c, "de-1"),
-    "replay": lambda c: replay(c, DELIVERY, at=NOW, expires_at=NOW),
+    "replay": replay_what_is_gone,
     "count recoverable": lambda c: count_recoverable(c, "no-1", since=NOW, until=NOW),
     "recover": lambda c: recover(c, "no-1", since=NOW, until=NOW, before_id="de-9", limit=10, at=NOW, expires_at=NOW),
     "cancel": lambda c: cancel_pending(c, "no-1", reason=DeliveryReason.BY_USER, at=NOW),
+    "cancel of app": lambda c: cancel_pending_of_app(c, APP, except_event_id="e", at=NOW),
     "cancel unwanted": lambda c: cancel_unwanted(c, at=NOW),
     "expire": lambda c: expire(c, at=NOW),
+    "finish": lambda c: finish(c, ["de-1", "de-2"], state=DeliveryState.FAILED, reason=DeliveryReason.EXPIRED, at=NOW),
     "due walk": lambda c: list_due_notifiers(c, ["webhook"]),
     "reap": lambda c: reap_leases(c, lease_until=NOW, at=NOW),
     "free": lambda c: free_leases(c, at=NOW),
     "fanout": find_fanout,
-    "fan out": lambda c: add_fanned_out(c, "e", [], done_count=1, is_last=False),
+    "fan out": lambda c: add_fanned_out(c, "e", [], seen_count=0, done_count=1, is_last=False),
     "prune": lambda c: prune(c, finished_before=NOW, keys_before=NOW, limit=10),
     "chores": lambda c: find_chores(c, NOW),
     "event": lambda c: find_event(c, APP, "e"),
-    "events of app": lambda c: list_events_of_app(c, APP, limit=10, offset=0),
+    "events of app": lambda c: list_events_of_app(c, APP, limit=10, offset=20),
+    "events before": lambda c: list_events_of_app(c, APP, limit=10, offset=0, before="e"),
     "events since": lambda c: list_events_of_app(c, APP, limit=10, offset=0, since=NOW),
-    "events of user": lambda c: list_events_of_user(c, "us-1", [APP, "b" * 24], limit=10, offset=0),
+    "events of user": lambda c: list_events_of_user(c, "us-1", [APP, "b" * 24], limit=10, offset=20),
 }
 
 HOT: dict[str, tuple[str, Any]] = {
     "claim": (hot.CLAIM, {"token": "t", "now": 1, "until": 2, "notifier": "no-1", "count": 9, "suspect": 2}),
     "next due": (hot.NEXT_DUE, ("no-1",)),
-    "settle one": (hot.SETTLE._texts[-1][1], (None,) * 6),
-    "settle many": (hot.SETTLE._texts[0][1], (None,) * 6 * 64),
+    "finish one": (hot.FINISH._texts[-1][1], (None,) * 5),
+    "finish many": (hot.FINISH._texts[0][1], (None,) * 5 * 64),
+    "delete finished": (hot.DELETE_FINISHED._texts[0][1], (None,) * 64),
+    "retry one": (hot.RETRY._texts[-1][1], (None,) * 3),
+    "retry many": (hot.RETRY._texts[0][1], (None,) * 3 * 64),
+    "find attempt": (hot.FIND_ATTEMPT, (None,) * 3),
     "late attempt": (hot.LATE_ATTEMPT, (None,) * 6),
     "key": (rows.FIND_KEY, (None,) * 2),
     "body": (rows.FIND_BODY, (None,)),
@@ -92,15 +113,38 @@ HOT: dict[str, tuple[str, Any]] = {
 
 # The search that must be part of a verb's plan: by another index it would find the same, slowly.
 BEST = {
-    "list by event": ["deliveries_first (event_id=?)", "deliveries_replays (event_id=?)"],
-    "list by notifier": ["deliveries_by_notifier (notifier_id=?)"],
-    "cancel": ["deliveries_due (notifier_id=?)"],
+    "list by app": ["deliveries_pending_by_app (app_id=?)", "finished_by_app (app_id=?)"],
+    "list before": ["deliveries_pending_by_app (app_id=? AND id<?)", "finished_by_app (app_id=? AND id<?)"],
+    "list by event": [
+        "deliveries_first (event_id=?)",
+        "deliveries_replays (event_id=?)",
+        "finished_by_event (event_id=?)",
+    ],
+    "list by event and notifier": ["finished_by_event (event_id=? AND notifier_id=?)"],
+    "list by event and state": ["deliveries_first (event_id=?)", "deliveries_replays (event_id=?)"],
+    "list by notifier": ["deliveries_pending_by_notifier (notifier_id=?)", "finished_by_notifier (notifier_id=?)"],
+    "list by notifier before": ["finished_by_notifier (notifier_id=? AND id<?)"],
+    "cancel": ["deliveries_pending_by_notifier (notifier_id=?)"],
+    "cancel of app": ["deliveries_pending_by_app (app_id=?)"],
     "expire": ["deliveries_expiring (expires_at<?)"],
     "reap": ["deliveries_leased (lease_until<?)"],
-    "recover": ["deliveries_replays (event_id=? AND notifier_id=? AND id>?)"],
-    "due walk": ["deliveries_due (notifier_id>?)", "deliveries_due (notifier_id=?)"],
+    "count recoverable": ["finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)"],
+    "recover": [
+        "finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)",
+        "deliveries_replays (event_id=? AND notifier_id=? AND id>?)",
+        "finished_by_event (event_id=? AND notifier_id=? AND id>?)",
+    ],
+    "due walk": ["deliveries_pending_by_notifier (notifier_id>?)", "deliveries_due (notifier_id=?)"],
+    "prune": ["deliveries_first (event_id=?)", "deliveries_replays (event_id=?)", "finished_by_event (event_id=?)"],
+    "events of app": ["events_by_app (app_id=?)"],
+    "events before": ["events_by_app (app_id=? AND id<?)"],
     "events since": ["events_by_app (app_id=? AND id>?)"],
+    "events of user": ["events_by_user (user_id=?)", "events_by_app (app_id=?)"],
 }
+
+# What is sorted here is few: the deliveries of one event.
+SORTED_FEW = {name for name in LISTS if "event" in name}
+IN_ORDER = [*(LISTS.keys() - SORTED_FEW), "events of app", "events before", "events since", "events of user"]
 
 
 @pytest.fixture
@@ -116,6 +160,10 @@ def plan(connection: sa.Connection, statement: str, parameters: Any) -> list[str
 
 
 def plans(connection: sa.Connection, name: str) -> list[str]:
+    return steps_of(connection, VERBS[name])
+
+
+def steps_of(connection: sa.Connection, verb: Callable[[sa.Connection], Any]) -> list[str]:
     """The steps of every statement that a plain verb runs."""
     ran: list[tuple[str, Any]] = []
 
@@ -123,7 +171,7 @@ def plans(connection: sa.Connection, name: str) -> list[str]:
         ran.append((statement, parameters[0] if executes_many else parameters))
 
     sa.event.listen(connection, "before_cursor_execute", note)
-    VERBS[name](connection)
+    verb(connection)
     sa.event.remove(connection, "before_cursor_execute", note)
     assert ran
     return [step for statement, parameters in ran for step in plan(connection, statement, parameters)]
@@ -147,6 +195,14 @@ def test_a_hot_statement_walks_and_sorts_nothing(connection: sa.Connection, name
     assert not [step for step in steps if WALK.match(step) or step == SORT]
 
 
-@pytest.mark.parametrize("name", ["list by app", "list by notifier", "events of app", "events since"])
+@pytest.mark.parametrize("name", sorted(IN_ORDER))
 def test_a_page_is_read_in_the_order_of_its_index(connection: sa.Connection, name: str) -> None:
-    assert SORT not in plans(connection, name)
+    """The parts of a list are merged as they come. Only what is being sent, which is little, is put in order first."""
+    steps = plans(connection, name)
+    assert steps.count(SORT) == ("SCAN leased" in steps)
+
+
+def test_the_events_of_a_user_with_many_apps_are_walked_from_the_newest(connection: sa.Connection) -> None:
+    many = [f"{number:024}" for number in range(MERGED_APPS + 1)]
+    steps = steps_of(connection, lambda c: list_events_of_user(c, "us-1", many, limit=10, offset=20))
+    assert SORT not in steps

@@ -162,4 +162,4 @@ async def world(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[World]:
         charlie=charlie,
         default=default,
     )
-    store.close()
+    await store.close()

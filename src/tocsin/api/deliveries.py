@@ -1,5 +1,6 @@
 """Deliveries: what was sent to whom, how each attempt went, and sending again."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,13 +13,17 @@ from tocsin.api.instants import InstantIn, InstantOut
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.errors import InvalidInput
 from tocsin.model import Attempt, AttemptOutcome, Delivery, DeliveryReason, DeliveryState, Reason
-from tocsin.store.deliveries import MAX_COUNT, DeliveryFilter
+from tocsin.store.deliveries import DeliveryFilter
+from tocsin.store.pages import MAX_COUNT
 
 router = APIRouter(prefix="/v1/apps/{app}", tags=["Deliveries"])
 
 DeliveryRef = Annotated[
     str, Path(description="The delivery's id.", examples=["de-019b7e6a-1c2f-7a40-8d3b-5e9f2c6a1b70"])
 ]
+
+
+_DELIVERY_ID = re.compile(r"de-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 class DeliveryOut(BaseModel):
@@ -107,13 +112,17 @@ def get_filter(
     state: Annotated[
         str | None, Query(description="Only those in this state.", json_schema_extra={"enum": list(DeliveryState)})
     ] = None,
+    before: Annotated[str | None, Query(description="Only those made before the one with this id.")] = None,
 ) -> DeliveryFilter:
     if state and state not in list(DeliveryState):
         raise InvalidInput({"state": [f"must be one of {', '.join(DeliveryState)}"]})
+    if before and not _DELIVERY_ID.fullmatch(before):
+        raise InvalidInput({"before": ["must be the id of a delivery"]})
     return DeliveryFilter(
         notifier_id=notifier_id or None,
         event_id=event_id or None,
         state=DeliveryState(state) if state else None,
+        before=before or None,
     )
 
 
@@ -121,7 +130,10 @@ def get_filter(
     "/deliveries",
     operation_id="list_deliveries",
     summary="List deliveries, newest first",
-    description=f"`total_count` counts to {MAX_COUNT} and no further: narrow the list to see older ones.",
+    description=(
+        f"`total_count` counts to {MAX_COUNT}, and further only as far as the page leads on. "
+        "`before` leads as far as one likes, at the same cost for each page."
+    ),
     responses=answers(*IN_APP, 422),
 )
 async def list_deliveries(

@@ -6,7 +6,8 @@ import msgspec
 import sqlalchemy as sa
 
 from tocsin.model import NotifierState
-from tocsin.store.deliveries import IS_OF_REMOVED_APP, IS_OFF, IS_PENDING, IS_REMOVED, IS_SENDING, REMOVAL_TYPE
+from tocsin.store.deliveries import IS_PENDING, IS_SENDING
+from tocsin.store.endings import IS_OF_REMOVED_APP, IS_OFF, IS_REMOVED, REMOVAL_TYPE
 from tocsin.store.schema import deliveries, fanouts, notifiers
 
 

@@ -1,12 +1,10 @@
 """Events and the deliveries they start, where they are stored one at a time beside another change."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from typing import TypeVar
 
 import sqlalchemy as sa
 
-from tocsin.ids import first_hex_id
 from tocsin.store import notifiers as notifier_verbs
 from tocsin.store.deliveries import new_delivery
 from tocsin.store.port import INLINE_FANOUT, Dispatch, NewEvent
@@ -63,37 +61,7 @@ def add_event(connection: sa.Connection, event: NewEvent, dispatch: Dispatch) ->
         connection.execute(deliveries.insert(), rows)
 
 
-def list_events_of_app(
-    connection: sa.Connection, app_id: str, *, limit: int, offset: int, since: datetime | None = None
-) -> tuple[list[bytes], int]:
-    """A page of event bodies of an app, newest first, and how many there are in all."""
-    return _page(connection, _of_app(app_id, since), limit=limit, offset=offset)
-
-
-def list_events_of_user(
-    connection: sa.Connection, user_id: str, app_ids: Sequence[str], *, limit: int, offset: int
-) -> tuple[list[bytes], int]:
-    """A page of event bodies of a user: those of the given apps and the user's own, newest first, and the count."""
-    own = sa.and_(events.c.app_id.is_(None), events.c.user_id == user_id)
-    return _page(connection, [sa.or_(own, events.c.app_id.in_(app_ids))], limit=limit, offset=offset)
-
-
 def find_event(connection: sa.Connection, app_id: str, event_id: str) -> bytes | None:
     """The body of an app's event."""
     statement = sa.select(events.c.body).where(events.c.id == event_id, events.c.app_id == app_id)
     return connection.execute(statement).scalar_one_or_none()
-
-
-def _of_app(app_id: str, since: datetime | None) -> list[sa.ColumnElement[bool]]:
-    where: list[sa.ColumnElement[bool]] = [events.c.app_id == app_id]
-    if since is not None:
-        where.append(events.c.id >= first_hex_id(since))
-    return where
-
-
-def _page(
-    connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]], *, limit: int, offset: int
-) -> tuple[list[bytes], int]:
-    total = connection.execute(sa.select(sa.func.count()).select_from(events).where(*where)).scalar_one()
-    page = sa.select(events.c.body).where(*where).order_by(events.c.id.desc()).limit(limit).offset(offset)
-    return list(connection.execute(page).scalars()), total

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tocsin.model import DeliveryReason, NotifierState, User
-from tocsin.store.deliveries import cancel_pending
+from tocsin.store.endings import cancel_pending
 from tocsin.store.schema import apps, collaborators, notifiers, users
 
 

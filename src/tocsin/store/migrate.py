@@ -1,4 +1,7 @@
-"""Bringing a database's schema up to date with Alembic; safe to repeat."""
+"""Bringing a database's schema up to date with Alembic; safe to repeat, and for several processes at once."""
+
+import contextlib
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from alembic import command
@@ -8,24 +11,56 @@ from alembic.script import ScriptDirectory
 
 from tocsin.errors import ConfigError
 
+MIGRATION_LOCK = 0x746F6373
+"""The number of PostgreSQL's advisory lock that is held meanwhile."""
+
 
 def migrate(connection: sa.Connection) -> None:
-    """Apply what is missing, in one transaction. Raises ConfigError for a database of a newer Tocsin."""
-    config = _config()
-    newest = ScriptDirectory.from_config(config)
-    current = MigrationContext.configure(connection).get_current_revision()
+    """Apply what is missing, in one transaction. Raises ConfigError for a database of a newer Tocsin.
+
+    A connection to PostgreSQL may be in a transaction already: that one is used then, and left to its owner to commit.
+    """
+    if connection.dialect.name == "sqlite":
+        # Looked at first without the write lock, which a backup or a shell may hold.
+        if not _is_missing_something(connection):
+            return
+        alone = _alone_in_file(connection)
+    else:
+        alone = _alone_in_database(connection)
+    with alone:
+        # Asked under the lock: another process may have been quicker.
+        if _is_missing_something(connection):
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _is_missing_something(connection: sa.Connection) -> bool:
     if is_newer(connection):
+        current = MigrationContext.configure(connection).get_current_revision()
         raise ConfigError(f"the database was made by a newer Tocsin (its schema is {current}): upgrade Tocsin")
-    if current == newest.get_current_head():
-        return
-    config.attributes["connection"] = connection
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
+    return not is_current(connection)
+
+
+@contextlib.contextmanager
+def _alone_in_file(connection: sa.Connection) -> Iterator[None]:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
-        command.upgrade(config, "head")
+        yield
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")
         raise
     connection.exec_driver_sql("COMMIT")
+
+
+@contextlib.contextmanager
+def _alone_in_database(connection: sa.Connection) -> Iterator[None]:
+    with contextlib.nullcontext() if connection.in_transaction() else connection.begin():
+        # Whoever waits for the lock, or moves many rows, must not be cut short.
+        for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        yield
 
 
 def is_current(connection: sa.Connection) -> bool:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tocsin.errors import Conflict
 from tocsin.model import Alert, DeliveryReason, Notifier, NotifierState
-from tocsin.store import deliveries
+from tocsin.store import endings
 from tocsin.store.port import AppRoutes
 from tocsin.store.schema import alerts, notifiers
 
@@ -63,7 +63,7 @@ def edit_notifier(connection: sa.Connection, notifier: Notifier) -> None:
     """Store a changed notifier. One that is off gets no more of what waits for it."""
     connection.execute(notifiers.update().where(notifiers.c.id == notifier.id).values(**_values(notifier)))
     if notifier.state is NotifierState.OFF:
-        deliveries.cancel_pending(connection, notifier.id, reason=DeliveryReason.NOTIFIER_OFF, at=notifier.updated_at)
+        endings.cancel_pending(connection, notifier.id, reason=DeliveryReason.NOTIFIER_OFF, at=notifier.updated_at)
 
 
 def change_notifier(connection: sa.Connection, before: Notifier, after: Notifier) -> Notifier:
@@ -83,19 +83,12 @@ def remove_notifier(connection: sa.Connection, notifier_id: str, *, at: datetime
         .where(notifiers.c.id == notifier_id)
         .values(removed_at=at, updated_at=at, active=False, state=NotifierState.OFF)
     )
-    deliveries.cancel_pending(connection, notifier_id, reason=DeliveryReason.NOTIFIER_REMOVED, at=at)
+    endings.cancel_pending(connection, notifier_id, reason=DeliveryReason.NOTIFIER_REMOVED, at=at)
 
 
 def remove_all_notifiers(connection: sa.Connection, app_id: str, *, last_event_id: str, at: datetime) -> None:
     """Take away the notifiers of an app that is removed. Only the event that tells of it is still delivered."""
-    for notifier in list_notifiers(connection, app_id):
-        deliveries.cancel_pending(
-            connection,
-            notifier.id,
-            reason=DeliveryReason.APP_REMOVED,
-            at=at,
-            except_event_id=last_event_id,
-        )
+    endings.cancel_pending_of_app(connection, app_id, except_event_id=last_event_id, at=at)
     # They stay active for that last delivery: routing finds none of them, for their app is gone.
     connection.execute(
         notifiers.update().where(notifiers.c.app_id == app_id, notifiers.c.removed_at.is_(None)).values(removed_at=at)
@@ -131,7 +124,7 @@ def to_alert(row: "sa.Row[Any]") -> Alert:
 
 def list_platforms_of(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, str]:
     """The platform of each of these notifiers that is still there, or gone with its app: that is still to be told."""
-    is_removed_alone = sa.and_(deliveries.IS_REMOVED, deliveries.IS_OFF)
+    is_removed_alone = sa.and_(endings.IS_REMOVED, endings.IS_OFF)
     statement = sa.select(notifiers.c.id, notifiers.c.platform).where(
         notifiers.c.id.in_(notifier_ids), sa.not_(is_removed_alone)
     )

@@ -17,6 +17,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Verb = Callable[Concatenate[sa.Connection, P], T]
 
+Wake = Callable[[frozenset[str] | None], None]
+"""Told the notifiers for which deliveries may be due now; None when anything may have changed."""
+
 INLINE_FANOUT = 200
 """Deliveries made inside the ingest transaction; an event with more notifiers records the duty to make them."""
 
@@ -161,11 +164,24 @@ class Store(Protocol):
         ...
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Record an attempt and move its delivery on. False when the lease was lost; nothing moves then."""
+        """Record an attempt and move its delivery on. False when the lease was lost; nothing moves then.
+
+        May be repeated: what was recorded already is answered with True.
+        """
         ...
 
-    def on_wake(self, wake: Callable[[], None]) -> None:
-        """Call `wake` (on the event loop) after each plain write and each recorded fan-out: work may have come."""
+    async def prune(self, *, finished_before: datetime, keys_before: datetime) -> None:
+        """Remove what is older, in short transactions: what is over with its events, and idempotency keys."""
         ...
 
-    def close(self) -> None: ...
+    async def check_durability(self) -> str | None:
+        """What keeps commits from surviving a power cut, or None."""
+        ...
+
+    def on_wake(self, wake: Wake) -> None:
+        """Call `wake` (on the event loop) when work may have come: after each plain write, each recorded fan-out."""
+        ...
+
+    async def close(self) -> None:
+        """Carry out what was asked for before, and then no more."""
+        ...

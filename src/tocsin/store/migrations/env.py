@@ -4,10 +4,11 @@ from alembic import context
 
 from tocsin.store.schema import metadata
 
+connection = context.config.attributes["connection"]
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=metadata,
     transactional_ddl=False,
-    render_as_batch=True,
+    render_as_batch=connection.dialect.name == "sqlite",
 )
 context.run_migrations()

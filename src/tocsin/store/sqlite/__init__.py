@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -11,9 +12,10 @@ import sqlalchemy as sa
 
 from tocsin.clock import Clock
 from tocsin.errors import ConfigError, StoreError
-from tocsin.store import deliveries
+from tocsin.store.leases import free_leases
 from tocsin.store.migrate import migrate
-from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb
+from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, Wake
+from tocsin.store.retention import prune
 from tocsin.store.sqlite.database import (
     BUSY_TIMEOUT_SECONDS,
     Lock,
@@ -23,6 +25,7 @@ from tocsin.store.sqlite.database import (
     engine_over,
     prepare_folder,
 )
+from tocsin.store.sqlite.examination import check_durability
 from tocsin.store.sqlite.hot import HotVerbs
 from tocsin.store.sqlite.writer import BatchVerb, Transaction, Writer
 
@@ -30,6 +33,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
+
+PRUNE_STEP = 2000
+"""Rows of each kind that one transaction removes at most."""
 
 
 class DatabaseInUse(ConfigError):
@@ -72,7 +78,7 @@ class SqliteStore:
         self._hot = HotVerbs(clock, dispatch)
         verbs: list[BatchVerb] = [self._hot.settle, self._hot.add_events, self._hot.claim, self._write_plain]
         self._writer = Writer(connection, verbs, give_up=self._give_up)
-        self._wakes: list[Callable[[], None]] = []
+        self._wakes: list[Wake] = []
 
     def _open(self, clock: Clock) -> sa.Connection:
         try:
@@ -81,7 +87,7 @@ class SqliteStore:
             # Whoever held these leases is gone, for this process holds the lock. In one transaction: an attempt
             # noted for a lease that is still there could not be noted again at the next start.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            deliveries.free_leases(connection, at=clock.now())
+            free_leases(connection, at=clock.now())
             connection.exec_driver_sql("COMMIT")
         except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
             cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
@@ -138,14 +144,24 @@ class SqliteStore:
     async def settle(self, settlement: Settlement) -> bool:
         return cast("bool", await self._writer.submit(self._hot.settle, settlement, is_patient=True))
 
-    def on_wake(self, wake: Callable[[], None]) -> None:
+    async def prune(self, *, finished_before: datetime, keys_before: datetime) -> None:
+        removed = PRUNE_STEP
+        while removed >= PRUNE_STEP:
+            removed = await self.write(
+                prune, finished_before=finished_before, keys_before=keys_before, limit=PRUNE_STEP
+            )
+
+    async def check_durability(self) -> str | None:
+        return await self.write(check_durability)
+
+    def on_wake(self, wake: Wake) -> None:
         self._wakes.append(wake)
 
     def _wake(self) -> None:
         for wake in self._wakes:
-            wake()
+            wake(None)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._is_closed = True
         self._writer.close()
         self._readers.shutdown()

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.clock import Clock
-from tocsin.model import Notifier
+from tocsin.model import DeliveryState, Notifier
 from tocsin.store import notifiers as notifier_verbs
-from tocsin.store.deliveries import SUSPECT_LOST_LEASES
 from tocsin.store.intake import Intake
+from tocsin.store.leases import SUSPECT_LOST_LEASES
 from tocsin.store.port import Accepted, AppRoutes, Claim, Claimed, Dispatch, NewEvents, Settlement
 from tocsin.store.schema import from_micros, to_micros
 from tocsin.store.sqlite.bulk import Bulk
@@ -17,7 +17,7 @@ from tocsin.store.sqlite.rows import FIND_BODY, Found, insert
 from tocsin.store.sqlite.writer import Transaction
 
 CLAIM = """
-UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next_attempt_at = NULL, reason = NULL,
+UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next_attempt_at = NULL,
                       lease_token = :token, claimed_at = :now, lease_until = :until
  WHERE id IN (SELECT id FROM deliveries
                WHERE notifier_id = :notifier AND state = 'pending' AND next_attempt_at <= :now
@@ -31,16 +31,29 @@ UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next
                ORDER BY next_attempt_at, id LIMIT :count)
 RETURNING id, app_id, event_id, event_type, attempt_count, expires_at"""
 NEXT_DUE = "SELECT min(next_attempt_at) FROM deliveries WHERE notifier_id = ? AND state = 'pending'"
-# Begun by its verb: Python counts no rows for a statement that begins with WITH (cursor.rowcount stays -1).
-# SQLite names the columns of VALUES column1 and so on: delivery, lease, state, reason, next attempt, end.
-SETTLE = Bulk(
+# Begun by their verbs: Python counts no rows for a statement that begins with WITH (cursor.rowcount stays -1).
+# SQLite names the columns of VALUES column1 and so on: delivery, lease, and then state, reason, end or next attempt.
+# CROSS JOIN keeps SQLite to the order written.
+FINISH = Bulk(
     """
-UPDATE deliveries SET state = ended.column3, reason = ended.column4, next_attempt_at = ended.column5,
-                      finished_at = ended.column6, lease_token = NULL, lease_until = NULL, lost_lease_count = 0
+INSERT INTO finished_deliveries (id, app_id, event_id, event_type, notifier_id, state, reason, attempt_count,
+                                 created_at, expires_at, finished_at, replay_of)
+SELECT id, app_id, event_id, event_type, notifier_id, ended.column3, ended.column4, attempt_count,
+       created_at, expires_at, ended.column5, replay_of
   FROM (VALUES""",
-    width=6,
-    after=""") AS ended
+    width=5,
+    after=""") AS ended CROSS JOIN deliveries
  WHERE deliveries.id = ended.column1 AND deliveries.lease_token = ended.column2 AND deliveries.state = 'sending'""",
+)
+DELETE_FINISHED = Bulk("DELETE FROM deliveries WHERE id IN (", width=1, after=")")
+RETRY = Bulk(
+    """
+UPDATE deliveries SET state = 'pending', next_attempt_at = again.column3,
+                      lease_token = NULL, lease_until = NULL, lost_lease_count = 0
+  FROM (VALUES""",
+    width=3,
+    after=""") AS again
+ WHERE deliveries.id = again.column1 AND deliveries.lease_token = again.column2 AND deliveries.state = 'sending'""",
 )
 INSERT_ATTEMPTS = Bulk(
     """
@@ -49,6 +62,8 @@ INSERT INTO attempts (delivery_id, number, started_at, duration_ms, outcome, rea
 VALUES""",
     width=9,
 )
+FIND_ATTEMPT = """
+SELECT 1 FROM attempts WHERE delivery_id = ? AND number = ? AND started_at = ? AND outcome <> 'unknown'"""
 LATE_ATTEMPT = """
 UPDATE attempts SET duration_ms = ?, response_status = ?, response_body = ?, error = ?
  WHERE delivery_id = ? AND number = ? AND outcome = 'unknown'"""
@@ -138,34 +153,50 @@ class HotVerbs:
         return self._notifiers[notifier_id]
 
     def settle(self, transaction: Transaction, batch: list[Settlement]) -> list[bool]:
-        if SETTLE.run(transaction.raw, [_settle_values(settlement) for settlement in batch]) == len(batch):
-            INSERT_ATTEMPTS.run(transaction.raw, [_attempt_values(settlement) for settlement in batch])
+        if _settle(transaction, batch):
             return [True] * len(batch)
         # Some lease was lost meanwhile: find out whose, one by one, from the start.
         transaction.raw.execute("ROLLBACK TO batch")
         return [self._settle_one(transaction, settlement) for settlement in batch]
 
     def _settle_one(self, transaction: Transaction, settlement: Settlement) -> bool:
-        held = SETTLE.run(transaction.raw, [_settle_values(settlement)]) == 1
+        if _settle(transaction, [settlement]):
+            return True
         attempt = settlement.attempt
-        if held:
-            INSERT_ATTEMPTS.run(transaction.raw, [_attempt_values(settlement)])
-        else:
-            late = (attempt.duration_ms, attempt.response_status, attempt.response_body)
-            error = f"its lease was lost; came late: {attempt.error or attempt.outcome.value}"
-            where = (settlement.delivery_id, attempt.number)
-            transaction.raw.execute(LATE_ATTEMPT, (*late, error, *where))
-        return held
+        which = (settlement.delivery_id, attempt.number)
+        if transaction.raw.execute(FIND_ATTEMPT, (*which, to_micros(attempt.started_at))).fetchone():
+            # Recorded before, by a commit that this caller was not told of.
+            return True
+        late = (attempt.duration_ms, attempt.response_status, attempt.response_body)
+        error = f"its lease was lost; came late: {attempt.error or attempt.outcome.value}"
+        transaction.raw.execute(LATE_ATTEMPT, (*late, error, *which))
+        return False
 
 
-def _settle_values(settlement: Settlement) -> tuple[Any, ...]:
-    next_at, finished_at = settlement.next_attempt_at, settlement.finished_at
+def _settle(transaction: Transaction, batch: list[Settlement]) -> bool:
+    """Record attempts and move their deliveries on. False when one of the leases is lost; what was done stays then."""
+    retries = [_retry_values(settlement) for settlement in batch if settlement.state is DeliveryState.PENDING]
+    ended = [_end_values(settlement) for settlement in batch if settlement.state is not DeliveryState.PENDING]
+    raw = transaction.raw
+    if FINISH.run(raw, ended) != len(ended) or RETRY.run(raw, retries) != len(retries):
+        return False
+    DELETE_FINISHED.run(raw, [values[:1] for values in ended])
+    INSERT_ATTEMPTS.run(raw, [_attempt_values(settlement) for settlement in batch])
+    return True
+
+
+def _retry_values(settlement: Settlement) -> tuple[Any, ...]:
+    next_at = settlement.next_attempt_at
+    return settlement.delivery_id, settlement.lease_token, None if next_at is None else to_micros(next_at)
+
+
+def _end_values(settlement: Settlement) -> tuple[Any, ...]:
+    finished_at = settlement.finished_at
     return (
         settlement.delivery_id,
         settlement.lease_token,
         settlement.state.value,
         None if settlement.reason is None else settlement.reason.value,
-        None if next_at is None else to_micros(next_at),
         None if finished_at is None else to_micros(finished_at),
     )
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tocsin.store.schema import Instant
+from tocsin.store.schema import TEXT, Instant
 
 revision = "0001"
 down_revision = None
@@ -12,37 +12,38 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "attempts",
-        sa.Column("delivery_id", sa.Text(), nullable=False),
+        sa.Column("delivery_id", TEXT, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("started_at", Instant(), nullable=False),
         sa.Column("duration_ms", sa.Integer(), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("outcome", TEXT, nullable=False),
+        sa.Column("reason", TEXT, nullable=True),
         sa.Column("response_status", sa.Integer(), nullable=True),
         sa.Column("response_body", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("delivery_id", "number"),
         sqlite_with_rowid=False,
+        postgresql_partition_by="RANGE (delivery_id)",
     )
     op.create_table(
         "deliveries",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("app_id", sa.Text(), nullable=False),
-        sa.Column("event_id", sa.Text(), nullable=False),
-        sa.Column("event_type", sa.Text(), nullable=False),
-        sa.Column("notifier_id", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("app_id", TEXT, nullable=False),
+        sa.Column("event_id", TEXT, nullable=False),
+        sa.Column("event_type", TEXT, nullable=False),
+        sa.Column("notifier_id", TEXT, nullable=False),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("reason", TEXT, nullable=True),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
         sa.Column("lost_lease_count", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_attempt_at", Instant(), nullable=True),
-        sa.Column("lease_token", sa.Text(), nullable=True),
+        sa.Column("lease_token", TEXT, nullable=True),
         sa.Column("claimed_at", Instant(), nullable=True),
         sa.Column("lease_until", Instant(), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("expires_at", Instant(), nullable=False),
         sa.Column("finished_at", Instant(), nullable=True),
-        sa.Column("replay_of", sa.Text(), nullable=True),
+        sa.Column("replay_of", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sqlite_with_rowid=False,
     )
@@ -90,13 +91,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "events",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("app_id", sa.Text(), nullable=True),
-        sa.Column("user_id", sa.Text(), nullable=True),
-        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("app_id", TEXT, nullable=True),
+        sa.Column("user_id", TEXT, nullable=True),
+        sa.Column("type", TEXT, nullable=False),
         sa.Column("received_at", Instant(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        postgresql_partition_by="RANGE (id)",
     )
     op.create_index("events_by_app", "events", ["app_id", "id"], unique=False)
     op.create_index(
@@ -109,8 +111,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "fanouts",
-        sa.Column("event_id", sa.Text(), nullable=False),
-        sa.Column("app_id", sa.Text(), nullable=False),
+        sa.Column("event_id", TEXT, nullable=False),
+        sa.Column("app_id", TEXT, nullable=False),
         sa.Column("notifier_ids", sa.JSON(), nullable=False),
         sa.Column("done_count", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
@@ -118,10 +120,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "idempotency_keys",
-        sa.Column("app_id", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("app_id", TEXT, nullable=False),
+        sa.Column("key", TEXT, nullable=False),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("event_ids", sa.Text(), nullable=False),
+        sa.Column("event_ids", TEXT, nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("app_id", "key"),
         sqlite_with_rowid=False,
@@ -129,12 +131,12 @@ def upgrade() -> None:
     op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"], unique=False)
     op.create_table(
         "users",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("username", sa.Text(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("username", TEXT, nullable=False),
+        sa.Column("email", TEXT, nullable=False),
         sa.Column("fullname", sa.Text(), server_default="", nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=True),
-        sa.Column("is_admin", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_admin", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("email"),
@@ -142,9 +144,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "apps",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("owner_id", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=True),
+        sa.Column("owner_id", TEXT, nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.Column("removed_at", Instant(), nullable=True),
@@ -159,16 +161,16 @@ def upgrade() -> None:
     op.create_table(
         "sign_in_links",
         sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("user_id", TEXT, nullable=False),
         sa.Column("expires_at", Instant(), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("secret_hash"),
     )
     op.create_table(
         "tokens",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("user_id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
         sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("last_used_at", Instant(), nullable=True),
@@ -179,10 +181,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_tokens_user_id"), "tokens", ["user_id"], unique=False)
     op.create_table(
         "alerts",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("app_id", sa.Text(), nullable=False),
-        sa.Column("container_type", sa.Text(), nullable=False),
-        sa.Column("metric", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("app_id", TEXT, nullable=False),
+        sa.Column("container_type", TEXT, nullable=False),
+        sa.Column("metric", TEXT, nullable=False),
         sa.Column("limit", sa.Double(), nullable=False),
         sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.Column("send_when_below", sa.Boolean(), nullable=False),
@@ -198,11 +200,11 @@ def upgrade() -> None:
     op.create_index(op.f("ix_alerts_app_id"), "alerts", ["app_id"], unique=False)
     op.create_table(
         "collaborators",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("app_id", sa.Text(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=True),
-        sa.Column("is_limited", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("app_id", TEXT, nullable=False),
+        sa.Column("email", TEXT, nullable=False),
+        sa.Column("user_id", TEXT, nullable=True),
+        sa.Column("is_limited", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
@@ -213,12 +215,12 @@ def upgrade() -> None:
     op.create_index(op.f("ix_collaborators_user_id"), "collaborators", ["user_id"], unique=False)
     op.create_table(
         "notifiers",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("app_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("platform", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("app_id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("platform", TEXT, nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("state", sa.Text(), server_default="active", nullable=False),
+        sa.Column("state", TEXT, server_default="active", nullable=False),
         sa.Column("state_reason", sa.Text(), nullable=True),
         sa.Column("held_until", Instant(), nullable=True),
         sa.Column("send_all_alerts", sa.Boolean(), nullable=False),
@@ -235,11 +237,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_notifiers_app_id"), "notifiers", ["app_id"], unique=False)
     op.create_table(
         "variables",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("app_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("app_id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("app_id", "name"),
     )
+    if op.get_context().dialect.name == "postgresql":
+        for table in ("events", "attempts"):
+            op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
