@@ -93,6 +93,10 @@ class Accounts:
         self._principals: Remembered[str, Principal] = Remembered(clock)
         self._notes: dict[str, asyncio.Task[None]] = {}
 
+    def forget(self) -> None:
+        """Look everything up anew."""
+        self._principals.drop(lambda _: True)
+
     async def authenticate(self, authorization: str | None) -> Principal:
         """Who sends this Authorization header: a JWT or an API token as bearer, or Basic with an API token.
 

@@ -46,6 +46,10 @@ class Apps:
         self._catalogue = catalogue
         self._seen: Remembered[tuple[str, str], App] = Remembered(clock)
 
+    def forget(self) -> None:
+        """Look everything up anew."""
+        self._seen.drop(lambda _: True)
+
     async def get_app(self, user: User, ref: str) -> App:
         """The app with this id or name. Raises NotFound when there is none or this user may not see it.
 

@@ -23,6 +23,30 @@ class SystemClock:
         return time.monotonic()
 
 
+class SharedClock(SystemClock):
+    """The machine's clock, set right by another that several processes share (their database's)."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+    def local_seconds(self) -> float:
+        """Seconds since 1970 by this machine alone."""
+        return time.time()
+
+    def follow(self, told: float, *, asked_at: float, answered_at: float) -> None:
+        """Take over the other clock's time (all in seconds since 1970), told between two moments of this one.
+
+        What the question's way may explain is left as it is, so that time does not tremble.
+        """
+        middle, doubt = (asked_at + answered_at) / 2, (answered_at - asked_at) / 2
+        ahead = told - middle
+        if abs(ahead - self._ahead.total_seconds()) > doubt:
+            self._ahead = timedelta(seconds=ahead)
+
+
 class ManualClock:
     """A clock that stands still until it is advanced; for tests and simulations."""
 

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 import structlog
@@ -17,9 +18,9 @@ from prometheus_client import start_http_server
 
 from tocsin.api.listener import Listener
 from tocsin.control import Control, is_answered, socket_path
-from tocsin.errors import ConfigError, TocsinError
+from tocsin.errors import ConfigError, StoreError, TocsinError
 from tocsin.operator import Operator
-from tocsin.settings import Settings, origin
+from tocsin.settings import Role, Settings, origin
 from tocsin.store.health import check_store
 from tocsin.store.port import Store
 from tocsin.store.sqlite import DatabaseInUse
@@ -62,26 +63,33 @@ class _Server(uvicorn.Server):
         self.is_listening.set()
 
 
-def run(settings: Settings, *, host: str, port: int, beside: Beside | None = None) -> None:
+def run(settings: Settings, *, host: str, port: int, role: Role = Role.ALL, beside: Beside | None = None) -> None:
     """Serve in the foreground, as `serve` does."""
-    uvloop.run(serve(settings, host=host, port=port, beside=beside))
+    uvloop.run(serve(settings, host=host, port=port, role=role, beside=beside))
 
 
-async def serve(settings: Settings, *, host: str, port: int, beside: Beside | None = None) -> None:
+async def serve(
+    settings: Settings, *, host: str, port: int, role: Role = Role.ALL, beside: Beside | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once.
 
-    Port 0 takes any that is free. Raises ConfigError, CannotListen and DatabaseInUse among them.
+    Port 0 takes any that is free. Raises ConfigError, CannotListen and DatabaseInUse among them, and StoreError for a
+    database that stays out of reach.
     """
+    if role is not Role.ALL and settings.is_on_sqlite:
+        raise ConfigError(
+            f"--role {role} comes with PostgreSQL: on SQLite one process does everything, so leave --role away"
+        )
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
     with contextlib.closing(_bind(host, port)) as listening:
         port = listening.getsockname()[1]
         public_url = settings.public_url or origin(host, port)
-        running = await _open(settings, public_url, stopping)
+        running = await _open(settings, public_url, stopping, role)
         _spare_collector()
         try:
             async with _control(running, public_url), _metrics(running):
-                LOG.info("server.started", host=host, port=port, database=str(running.store.path))
+                LOG.info("server.started", host=host, port=port, role=role.value, database=running.store.place)
                 company = partial(beside, running, origin(host, port)) if beside else None
                 await _serve(running, listening, stopping, company)
         finally:
@@ -89,21 +97,26 @@ async def serve(settings: Settings, *, host: str, port: int, beside: Beside | No
     LOG.info("server.stopped")
 
 
-async def _open(settings: Settings, public_url: str, stopping: asyncio.Event) -> Running:
-    """Put the parts together. An operator's command may have the database for a moment: that is waited for."""
-    path = socket_path(database_path(settings.database_url))
+async def _open(settings: Settings, public_url: str, stopping: asyncio.Event, role: Role) -> Running:
+    """Put the parts together. A database that an operator's command has, or that just starts, is waited for."""
     waited_seconds = 0.0
     while True:
         try:
-            return await build(settings, public_url=public_url)
-        except DatabaseInUse:
-            is_served = waited_seconds == 0 and await is_answered(path)
+            return await build(settings, public_url=public_url, role=role)
+        except (DatabaseInUse, StoreError) as error:
+            is_served = (
+                waited_seconds == 0 and isinstance(error, DatabaseInUse) and await is_answered(_socket(settings))
+            )
             if is_served or stopping.is_set() or waited_seconds >= DATABASE_PATIENCE_SECONDS:
                 raise
-        if waited_seconds == 0:
-            LOG.info("server.awaits_database", path=str(path.with_suffix("")))
+            if waited_seconds == 0:
+                LOG.info("server.awaits_database", cause=error.message)
         await asyncio.sleep(DATABASE_PAUSE_SECONDS)
         waited_seconds += DATABASE_PAUSE_SECONDS
+
+
+def _socket(settings: Settings) -> Path:
+    return socket_path(database_path(settings.database_url))
 
 
 def _spare_collector() -> None:
@@ -182,9 +195,12 @@ def _bind(host: str, port: int) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def _control(running: Running, public_url: str) -> AsyncIterator[None]:
-    """Take operators' commands meanwhile."""
+    """Take operators' commands meanwhile, where they cannot open the database themselves."""
+    if not running.settings.is_on_sqlite:
+        yield
+        return
     operator = Operator(running.verbs, public_url=public_url, check=partial(_check, running.store))
-    control = Control(socket_path(running.store.path), operator.answer)
+    control = Control(_socket(running.settings), operator.answer)
     try:
         await control.start()
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -13,13 +14,24 @@ from tocsin.retry import DEFAULT_SCHEDULE_SECONDS
 
 DEFAULT_DATABASE_URL = "sqlite:///data/tocsin.db"
 DEFAULT_PORT = 8600
-SECRETS = ("TOCSIN_DATABASE_URL", "TOCSIN_SMTP_URL", "TOCSIN_SECRET_KEY")
+SQLITE, POSTGRES = "sqlite:///", "postgresql://"
+SECRETS = ("TOCSIN_DATABASE_URL", "TOCSIN_DATABASE_DIRECT_URL", "TOCSIN_SMTP_URL", "TOCSIN_SECRET_KEY")
+
+
+class Role(StrEnum):
+    """What one process does; more than one needs a database that several can open."""
+
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings by their meaning; the variable of each is `TOCSIN_` and its name in capitals."""
 
     database_url: str = DEFAULT_DATABASE_URL
+    database_direct_url: str | None = None
+    database_connections: int = 5
     public_url: str | None = None
     region: str = "osc-fr1"
     egress_allow: str = ""
@@ -37,6 +49,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return "Settings(...)"
 
     @property
+    def is_on_sqlite(self) -> bool:
+        return self.database_url.startswith(SQLITE)
+
+    @property
     def lease_seconds(self) -> float:
         """Two attempts' time and slack: whoever holds a lease longer is taken to be gone."""
         return 2 * self.delivery_timeout + 15
@@ -52,7 +68,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     for name, read in _READERS.items():
         if name in values:
             found[name.removeprefix("TOCSIN_").lower()] = read(name, values[name])
-    return msgspec.convert(found, Settings)
+    settings = msgspec.convert(found, Settings)
+    if settings.database_direct_url is not None and settings.is_on_sqlite:
+        raise ConfigError("TOCSIN_DATABASE_DIRECT_URL goes with a TOCSIN_DATABASE_URL of PostgreSQL")
+    return settings
 
 
 def _read_file(name: str, values: dict[str, str]) -> None:
@@ -89,8 +108,18 @@ def _url(name: str, value: str) -> str:
 
 
 def _database_url(name: str, value: str) -> str:
-    if not value.startswith("sqlite:///"):
-        raise ConfigError(f"{name} must begin with sqlite:///")
+    if value.startswith(SQLITE):
+        return value
+    try:
+        return _postgres_url(name, value)
+    except ConfigError:
+        raise ConfigError(f"{name} must begin with {SQLITE} or {POSTGRES}") from None
+
+
+def _postgres_url(name: str, value: str) -> str:
+    value = value.replace("postgres://", POSTGRES, 1) if value.startswith("postgres://") else value
+    if not value.startswith(POSTGRES):
+        raise ConfigError(f"{name} must begin with {POSTGRES}")
     return value
 
 
@@ -113,6 +142,13 @@ def _days(name: str, value: str) -> int:
     if days != int(days):
         raise ConfigError(f"{name} must be a whole number of days")
     return int(days)
+
+
+def _connections(name: str, value: str) -> int:
+    count = _number(name, value, low=1, high=100, unit="connections")
+    if count != int(count):
+        raise ConfigError(f"{name} must be a whole number of connections")
+    return int(count)
 
 
 def _schedule(name: str, value: str) -> list[float]:
@@ -146,6 +182,8 @@ def _choice(name: str, value: str) -> str:
 
 _READERS = {
     "TOCSIN_DATABASE_URL": _database_url,
+    "TOCSIN_DATABASE_DIRECT_URL": _postgres_url,
+    "TOCSIN_DATABASE_CONNECTIONS": _connections,
     "TOCSIN_PUBLIC_URL": _url,
     "TOCSIN_REGION": _text,
     "TOCSIN_EGRESS_ALLOW": _text,

@@ -18,3 +18,8 @@ class Verbs:
     alerts: Alerts
     history: History
     ingest: Ingest
+
+    def forget(self) -> None:
+        """Another process has changed something: what is remembered here may be stale."""
+        self.accounts.forget()
+        self.apps.forget()

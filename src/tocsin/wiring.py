@@ -9,18 +9,19 @@ from starlette.types import ASGIApp
 from tocsin import __version__
 from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
-from tocsin.api.application import build_api
+from tocsin.api.application import build_api, build_health
 from tocsin.api.events import EventsEndpoint
 from tocsin.api.events_document import EVENTS_PATHS, EVENTS_SCHEMAS
 from tocsin.api.unsubscribe import unsubscribe_router
 from tocsin.apps import Apps
 from tocsin.catalogue import Catalogue
-from tocsin.clock import Clock, SystemClock
+from tocsin.clock import Clock, SharedClock, SystemClock
 from tocsin.deliver import Deliver, Pace
 from tocsin.dispatch import Dispatcher
 from tocsin.egress import Egress
 from tocsin.egress.addresses import AddressPolicy, check_url
 from tocsin.egress.mail import Mailer
+from tocsin.errors import ConfigError
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keyring import Keyring, load_or_make, parse_keys
@@ -29,11 +30,12 @@ from tocsin.metrics import Metrics
 from tocsin.notifiers import Notifiers
 from tocsin.platforms import load_platforms
 from tocsin.platforms.base import Platform
-from tocsin.settings import Settings
+from tocsin.settings import Role, Settings
 from tocsin.slots import Slots
 from tocsin.store.health import Readiness
 from tocsin.store.members import list_members
-from tocsin.store.sqlite import SqliteStore
+from tocsin.store.opening import open_store
+from tocsin.store.port import Store
 from tocsin.store.sqlite.database import database_path, prepare_folder
 from tocsin.unsubscribe import Unsubscribe
 from tocsin.upkeep import Upkeep
@@ -48,19 +50,22 @@ LEASES_AT_ONCE_PER_NOTIFIER = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A Tocsin process's parts."""
+    """A Tocsin process's parts; one that only answers requests has no worker and looks after nothing."""
 
     settings: Settings
     verbs: Verbs
-    store: SqliteStore
-    worker: Worker
-    upkeep: Upkeep
+    store: Store
+    worker: Worker | None
+    upkeep: Upkeep | None
     egress: Egress
     metrics: Metrics
     api: ASGIApp
 
     async def run(self) -> None:
         """Deliver and look after things until cancelled."""
+        if self.worker is None or self.upkeep is None:
+            await asyncio.Event().wait()
+            return
         self.store.on_wake(self.worker.wake)
         self.store.on_wake(self.upkeep.wake)
         async with asyncio.TaskGroup() as tasks:
@@ -69,7 +74,8 @@ class Running:
 
     async def drain(self) -> None:
         """Let what is under way end, and give back the rest; `close` comes after."""
-        await self.worker.drain(patience_seconds=self.settings.delivery_timeout)
+        if self.worker is not None:
+            await self.worker.drain(patience_seconds=self.settings.delivery_timeout)
 
     async def close(self) -> None:
         await self.verbs.accounts.finish()
@@ -81,6 +87,11 @@ def load_keyring(settings: Settings) -> Keyring:
     """The root secret: of the environment, or of the key file beside the embedded database."""
     if settings.secret_key is not None:
         return parse_keys(settings.secret_key)
+    if not settings.is_on_sqlite:
+        raise ConfigError(
+            "TOCSIN_SECRET_KEY is required with PostgreSQL, the same for every process: base64 of 32 random bytes, "
+            "such as openssl rand -base64 32 prints"
+        )
     path = database_path(settings.database_url)
     prepare_folder(path)
     return load_or_make(path.with_name(f"{path.name}.key"))
@@ -92,23 +103,44 @@ def ready_platforms(platforms: Mapping[str, Platform], settings: Settings) -> fr
     return frozenset(name for name, platform in platforms.items() if platform.requires in {None, *given})
 
 
-async def build(settings: Settings, *, public_url: str, clock: Clock | None = None) -> Running:
-    """Open the database and put every part together. Raises ConfigError, DatabaseInUse among them."""
-    clock = clock or SystemClock()
+async def build(
+    settings: Settings,
+    *,
+    public_url: str,
+    clock: Clock | None = None,
+    role: Role = Role.ALL,
+    is_migrating: bool = False,
+) -> Running:
+    """Open the database and put every part together.
+
+    Raises ConfigError, DatabaseInUse among them, and StoreError for a database that cannot be reached now.
+    """
+    clock = clock or (SystemClock() if settings.is_on_sqlite else SharedClock())
     catalogue = Catalogue.load()
     platforms = load_platforms()
     ready = ready_platforms(platforms, settings)
     slots = Slots(limit=LEASES_AT_ONCE, limit_per_notifier=LEASES_AT_ONCE_PER_NOTIFIER)
     lanes = Lanes(limit=ATTEMPTS_AT_ONCE, limit_per_notifier=ATTEMPTS_AT_ONCE_PER_NOTIFIER)
     dispatch = Dispatcher(
-        catalogue=catalogue, platforms=platforms, ready=ready, slots=slots, lease_seconds=settings.lease_seconds
+        catalogue=catalogue,
+        platforms=platforms,
+        ready=ready,
+        slots=None if role is Role.API else slots,
+        lease_seconds=settings.lease_seconds,
     )
     keyring = load_keyring(settings)
     policy = AddressPolicy.parse(settings.egress_allow)
     egress = build_egress(settings, policy, clock)
     metrics = Metrics()
     metrics.under_way.set_function(lambda: lanes.under_way)
-    store = SqliteStore(settings.database_url, clock=clock, dispatch=dispatch)
+    store = await open_store(
+        settings.database_url,
+        direct_url=settings.database_direct_url,
+        clock=clock,
+        dispatch=dispatch,
+        connections=settings.database_connections,
+        is_migrating=is_migrating,
+    )
     unsubscribe = Unsubscribe(store=store, clock=clock, key=keyring.derive("unsubscribe links"), public_url=public_url)
     deliver = Deliver(
         store=store,
@@ -124,7 +156,9 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
         ),
         metrics=metrics,
     )
-    worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, lanes=lanes, ready=ready)
+    worker = None
+    if role is not Role.API:
+        worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, lanes=lanes, ready=ready)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=worker)
     notifiers = Notifiers(
         store=store,
@@ -152,21 +186,29 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
         history=History(store=store, clock=clock, platforms=platforms, ready=ready),
         ingest=ingest,
     )
-    upkeep = Upkeep(
-        store=store,
-        clock=clock,
-        dispatch=dispatch,
-        retention_days=settings.retention_days,
-        resume_due=notifiers.resume_due,
-    )
-    api = build_api(
-        verbs,
-        public_url=public_url,
-        region=settings.region,
-        readiness=Readiness(store, clock).check,
-        extra_paths=EVENTS_PATHS,
-        extra_schemas=EVENTS_SCHEMAS,
-        extra_routers=[unsubscribe_router(unsubscribe)],
+    upkeep = None
+    if role is not Role.API:
+        upkeep = Upkeep(
+            store=store,
+            clock=clock,
+            dispatch=dispatch,
+            retention_days=settings.retention_days,
+            resume_due=notifiers.resume_due,
+        )
+    store.on_change_elsewhere(verbs.forget)
+    readiness = Readiness(store, clock).check
+    api = (
+        build_health(readiness)
+        if role is Role.WORKER
+        else build_api(
+            verbs,
+            public_url=public_url,
+            region=settings.region,
+            readiness=readiness,
+            extra_paths=EVENTS_PATHS,
+            extra_schemas=EVENTS_SCHEMAS,
+            extra_routers=[unsubscribe_router(unsubscribe)],
+        )
     )
     return Running(
         settings=settings,
@@ -176,7 +218,7 @@ async def build(settings: Settings, *, public_url: str, clock: Clock | None = No
         upkeep=upkeep,
         egress=egress,
         metrics=metrics,
-        api=EventsEndpoint(api, verbs=verbs, metrics=metrics),
+        api=api if role is Role.WORKER else EventsEndpoint(api, verbs=verbs, metrics=metrics),
     )
 
 

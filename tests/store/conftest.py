@@ -1,28 +1,22 @@
 """The stores under test: the suite is written against the port and runs on each of them."""
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tests.store.cast import FakeDispatch, Stage, insert_cast
-from tocsin.clock import Clock, ManualClock
+from tests.postgres import PostgresServer
+from tests.store.cast import FakeDispatch, OpenStore, Stage, insert_cast
+from tocsin.clock import ManualClock
 from tocsin.store.migrate import migrate
-from tocsin.store.port import Dispatch, Store
+from tocsin.store.port import Store
+from tocsin.store.postgres import open_postgres
 from tocsin.store.sqlite import SqliteStore
 
-Factory = Callable[[Path, Clock, Dispatch], Awaitable[Store]]
-
-
-async def open_sqlite(folder: Path, clock: Clock, dispatch: Dispatch) -> Store:
-    url = f"sqlite:///{folder}/tocsin.db"
-    return SqliteStore(url, clock=clock, dispatch=dispatch, busy_timeout_seconds=0.05)
-
-
-FACTORIES: dict[str, Factory] = {"sqlite": open_sqlite}
+DATABASES = ("sqlite", "postgres")
 
 
 @pytest.fixture(scope="session")
@@ -46,15 +40,36 @@ def dispatch() -> FakeDispatch:
     return FakeDispatch()
 
 
-@pytest.fixture(params=FACTORIES)
-async def stage(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, dispatch: FakeDispatch
-) -> AsyncIterator[Stage]:
-    async def reopen() -> Store:
-        return await FACTORIES[request.param](tmp_path, clock, dispatch)
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest) -> str:
+    """Which database a test runs on; a file about one of them alone has a fixture of this name of its own."""
+    kind: str = request.param
+    return kind
 
-    if request.param == "sqlite":
+
+@pytest.fixture
+def reopen(
+    request: pytest.FixtureRequest, database: str, tmp_path: Path, clock: ManualClock, dispatch: FakeDispatch
+) -> OpenStore:
+    """Opens the test's database, again and again if need be."""
+    if database == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "tocsin.db")
+
+        async def reopen_sqlite() -> Store:
+            url = f"sqlite:///{tmp_path}/tocsin.db"
+            return SqliteStore(url, clock=clock, dispatch=dispatch, busy_timeout_seconds=0.05)
+
+        return reopen_sqlite
+    url = request.getfixturevalue("migrated_postgres_url")
+
+    async def reopen_postgres() -> Store:
+        return await open_postgres(url, clock=clock, dispatch=dispatch, pool_size=3)
+
+    return reopen_postgres
+
+
+@pytest.fixture
+async def stage(reopen: OpenStore, clock: ManualClock, dispatch: FakeDispatch) -> AsyncIterator[Stage]:
     store = await reopen()
     await store.write(insert_cast, clock.now())
     yield Stage(store, clock, dispatch, reopen)

@@ -99,3 +99,12 @@ def build_api(
     app.state.describe = cache(partial(reference.describe, app, extra_paths or {}, extra_schemas or {}))
     app.add_middleware(Answers)
     return app
+
+
+def build_health(readiness: Readiness) -> FastAPI:
+    """What a process answers that only delivers: whether it lives and can do its work."""
+    app = FastAPI(title="Tocsin", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.readiness = readiness
+    add_problems(app)
+    app.include_router(health.router)
+    return app

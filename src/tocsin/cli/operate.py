@@ -9,7 +9,7 @@ import msgspec
 from tocsin.cli.deferred import sqlite, wiring
 from tocsin.control import PATIENCE_SECONDS, ask, socket_path
 from tocsin.logs import configure_logs
-from tocsin.operator import Command, Operator, read_reply
+from tocsin.operator import Command, Migrate, Operator, read_reply
 from tocsin.settings import DEFAULT_PORT, Settings, origin, read_settings
 
 PAUSE_SECONDS = 0.1
@@ -24,6 +24,8 @@ def operate(command: Command) -> str:
 
 
 async def _operate(settings: Settings, command: Command) -> str:
+    if not settings.is_on_sqlite:
+        return await _open_and_operate(settings, command)
     question = msgspec.json.encode(command)
     path = socket_path(settings.database_url.removeprefix("sqlite:///"))
     give_up_at = time.monotonic() + PATIENCE_SECONDS
@@ -42,7 +44,7 @@ async def _operate(settings: Settings, command: Command) -> str:
 
 async def _open_and_operate(settings: Settings, command: Command) -> str:
     public_url = settings.public_url or origin(DEFAULT_HOST, DEFAULT_PORT)
-    running = await wiring.build(settings, public_url=public_url)
+    running = await wiring.build(settings, public_url=public_url, is_migrating=isinstance(command, Migrate))
     try:
         return await Operator(running.verbs, public_url=public_url).carry_out(command)
     finally:

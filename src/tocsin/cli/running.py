@@ -1,7 +1,6 @@
 """`tocsin serve`, `demo`, `migrate` and `doctor`: the server itself and its database."""
 
 import os
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,17 +8,9 @@ import typer
 from tocsin.cli.deferred import demo as demonstration
 from tocsin.cli.deferred import doctor as examination
 from tocsin.cli.deferred import operate, server
-from tocsin.errors import ConfigError
 from tocsin.logs import configure_logs
 from tocsin.operator import Migrate
-from tocsin.settings import DEFAULT_PORT, read_settings
-
-
-class Role(StrEnum):
-    ALL = "all"
-    API = "api"
-    WORKER = "worker"
-
+from tocsin.settings import DEFAULT_PORT, Role, read_settings
 
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, metavar="P", help="Port to listen on; 0 for any.")]
 
@@ -37,11 +28,8 @@ def serve(
     """Serve the API and deliver, in the foreground. SIGTERM and SIGINT drain and end it."""
     settings = read_settings(os.environ)
     configure_logs(log_format=settings.log_format, log_level=settings.log_level)
-    if role is not Role.ALL:
-        raise ConfigError(
-            f"--role {role} comes with PostgreSQL: on SQLite one process does everything, so leave --role away"
-        )
-    server.run(settings, host=host, port=port, beside=_greet if settings.log_format == "console" else None)
+    beside = _greet if settings.log_format == "console" and role is not Role.WORKER else None
+    server.run(settings, host=host, port=port, role=role, beside=beside)
 
 
 async def _greet(_running: object, url: str) -> None:

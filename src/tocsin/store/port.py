@@ -17,6 +17,40 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Verb = Callable[Concatenate[sa.Connection, P], T]
 
+AnyVerb = TypeVar("AnyVerb", bound=Callable[..., object])
+
+
+class Conduct(msgspec.Struct, frozen=True, kw_only=True):
+    """How a plain write gets on with the rest.
+
+    `takes_turn`: it was thought out for a database with one writer, so that such writes run one at a time, across all
+    processes. `brings_work`: there may be something to deliver, or to look after, when it is done. `changes_nouns`:
+    what processes remember (users, apps, notifiers) may be another after it.
+    """
+
+    takes_turn: bool = True
+    brings_work: bool = True
+    changes_nouns: bool = True
+
+
+_ORDINARY = Conduct()
+
+
+def conducts(conduct: Conduct) -> Callable[[AnyVerb], AnyVerb]:
+    """Mark a plain verb that does not conduct itself as the others do."""
+
+    def mark(verb: AnyVerb) -> AnyVerb:
+        verb.conduct = conduct  # type: ignore[attr-defined]  # functions take attributes
+        return verb
+
+    return mark
+
+
+def conduct_of(verb: Callable[..., object]) -> Conduct:
+    found: Conduct = getattr(verb, "conduct", _ORDINARY)
+    return found
+
+
 Wake = Callable[[frozenset[str] | None], None]
 """Told the notifiers for which deliveries may be due now; None when anything may have changed."""
 
@@ -144,6 +178,11 @@ class Dispatch(Protocol):
 class Store(Protocol):
     """A database, open. Every method raises StoreError while the database cannot answer."""
 
+    @property
+    def place(self) -> str:
+        """Where it is, for logs; without secrets."""
+        ...
+
     async def read(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a plain verb on a connection that cannot write."""
         ...
@@ -172,6 +211,10 @@ class Store(Protocol):
 
     async def prune(self, *, finished_before: datetime, keys_before: datetime) -> None:
         """Remove what is older, in short transactions: what is over with its events, and idempotency keys."""
+        ...
+
+    def on_change_elsewhere(self, forget: Callable[[], None]) -> None:
+        """Call `forget` (on the event loop) when another process has changed something that may be remembered here."""
         ...
 
     async def check_durability(self) -> str | None:

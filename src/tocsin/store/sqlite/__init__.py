@@ -80,6 +80,10 @@ class SqliteStore:
         self._writer = Writer(connection, verbs, give_up=self._give_up)
         self._wakes: list[Wake] = []
 
+    @property
+    def place(self) -> str:
+        return str(self.path)
+
     def _open(self, clock: Clock) -> sa.Connection:
         try:
             connection = self._write_engine.connect()
@@ -156,6 +160,9 @@ class SqliteStore:
 
     def on_wake(self, wake: Wake) -> None:
         self._wakes.append(wake)
+
+    def on_change_elsewhere(self, forget: Callable[[], None]) -> None:
+        """There is no elsewhere: nobody else can write."""
 
     def _wake(self) -> None:
         for wake in self._wakes:

@@ -1,0 +1,164 @@
+"""Claiming due deliveries on PostgreSQL: several workers at once, each passing over what another has locked."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from tocsin.clock import Clock
+from tocsin.model import Notifier
+from tocsin.store.leases import SUSPECT_LOST_LEASES
+from tocsin.store.port import Claim, Claimed, Dispatch
+from tocsin.store.postgres.connections import Connection, Link, is_lost, is_to_repeat
+from tocsin.store.postgres.ingest import columns
+
+TRIES = 3
+REMEMBERED_NOTIFIERS = 10_000
+
+# The version of a notifier's row (xmin: the transaction that wrote it) tells whether what is remembered of it holds.
+_SENDABLE = """
+WITH sendable AS MATERIALIZED (
+    SELECT asked.notifier_id, asked.slots, notifiers.xmin::text AS version
+      FROM unnest($1::text[], $2::int[]) AS asked(notifier_id, slots)
+      JOIN notifiers ON notifiers.id = asked.notifier_id AND notifiers.active AND notifiers.state = 'active'
+)"""
+_LEASE = """
+UPDATE deliveries SET state = 'sending', attempt_count = deliveries.attempt_count + 1, next_attempt_at = NULL,
+                      lease_token = $3, claimed_at = $4, lease_until = $5
+  FROM due
+ WHERE deliveries.id = due.id
+RETURNING deliveries.id, deliveries.app_id, deliveries.event_id, deliveries.event_type, deliveries.attempt_count,
+          deliveries.expires_at, deliveries.notifier_id, due.version, due.next_attempt_at,
+          (SELECT body FROM events WHERE events.id = deliveries.event_id) AS body"""
+CLAIM = f"""{_SENDABLE}, due AS MATERIALIZED (
+    SELECT found.id, found.next_attempt_at, sendable.version FROM sendable CROSS JOIN LATERAL (
+        SELECT id, next_attempt_at FROM deliveries
+         WHERE notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $4
+               AND lost_lease_count < $6
+         ORDER BY next_attempt_at, id LIMIT sendable.slots FOR UPDATE SKIP LOCKED) AS found
+){_LEASE}"""  # noqa: S608 - made of constants
+# What has lost so many leases that it may be what ends its workers is leased one at a time, in all processes together.
+CLAIM_SUSPECT = f"""{_SENDABLE}, due AS MATERIALIZED (
+    SELECT found.id, found.next_attempt_at, sendable.version FROM sendable CROSS JOIN LATERAL (
+        SELECT id, next_attempt_at FROM deliveries
+         WHERE notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $4
+               AND lost_lease_count >= $6
+               AND NOT EXISTS (SELECT FROM deliveries
+                                WHERE state = 'sending' AND lost_lease_count >= $6)
+         ORDER BY next_attempt_at, id LIMIT least(sendable.slots, 1) FOR UPDATE SKIP LOCKED) AS found
+     ORDER BY found.next_attempt_at, found.id LIMIT 1
+){_LEASE}"""  # noqa: S608 - made of constants
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('tocsin suspects'))"
+NEXT_DUE = """
+SELECT asked.id, (SELECT min(next_attempt_at) FROM deliveries
+                   WHERE notifier_id = notifiers.id AND state = 'pending') AS due
+  FROM unnest($1::text[]) AS asked(id)
+  LEFT JOIN notifiers ON notifiers.id = asked.id AND notifiers.active AND notifiers.state = 'active'"""
+# A claim whose answer was lost is undone before another is made: nobody would send what it leased.
+FORGET = """
+UPDATE deliveries SET state = 'pending', attempt_count = attempt_count - 1, next_attempt_at = claimed_at,
+                      lease_token = NULL, lease_until = NULL
+ WHERE state = 'sending' AND lease_token = $1"""
+
+FindSendables = Callable[[Sequence[str]], Awaitable[Mapping[str, Notifier]]]
+Release = Callable[[Sequence[tuple[str, str]], datetime], Awaitable[None]]
+
+
+class Claims:
+    """Claims, and remembers notifiers by the version of their rows."""
+
+    def __init__(
+        self, link: Link, *, clock: Clock, dispatch: Dispatch, find_sendables: FindSendables, release: Release
+    ) -> None:
+        self._link = link
+        self._clock = clock
+        self._dispatch = dispatch
+        self._find_sendables = find_sendables
+        self._release = release
+        self._notifiers: dict[str, tuple[str, Notifier]] = {}
+
+    async def claim(self, slots: Mapping[str, int]) -> Claimed:
+        """Lease what is due, at most as many deliveries of each notifier as given."""
+        token = uuid.uuid4().hex
+        for tries_left in reversed(range(TRIES)):
+            now = self._clock.now()
+            try:
+                rows, next_due = await self._lease(slots, token, now, is_again=tries_left < TRIES - 1)
+            except Exception as error:
+                if not tries_left or not (is_to_repeat(error) or is_lost(error)):
+                    raise
+            else:
+                break
+        rows.sort(key=lambda row: (row["next_attempt_at"], row["id"]))
+        notifiers = await self._current({row["notifier_id"]: row["version"] for row in rows})
+        unsent = [row for row in rows if row["notifier_id"] not in notifiers]
+        if unsent:
+            await self._release([(row["id"], token) for row in unsent], now)
+        next_due |= dict.fromkeys(row["notifier_id"] for row in unsent)
+        # A delivery without its event cannot be sent; it ends as poison.
+        sent = [row for row in rows if row["notifier_id"] in notifiers and row["body"] is not None]
+        claims = tuple(_to_claim(row, notifiers[row["notifier_id"]], token, now) for row in sent)
+        return Claimed(claims=claims, next_due=next_due)
+
+    async def _lease(
+        self, slots: Mapping[str, int], token: str, now: datetime, *, is_again: bool
+    ) -> tuple[list[asyncpg.Record], dict[str, datetime | None]]:
+        lease = (token, now, self._dispatch.lease_until(now), SUSPECT_LOST_LEASES)
+
+        async def claim(connection: Connection) -> list[asyncpg.Record]:
+            if is_again:
+                await connection.execute(FORGET, token)
+            found: list[asyncpg.Record] = await connection.fetch(CLAIM, *columns(list(slots.items()), 2), *lease)
+            return found
+
+        async def claim_suspect(connection: Connection) -> list[asyncpg.Record]:
+            await connection.execute(ONE_AT_A_TIME)
+            found: list[asyncpg.Record] = await connection.fetch(CLAIM_SUSPECT, *columns(overdue, 2), *lease)
+            return found
+
+        async def look(connection: Connection) -> dict[str, datetime | None]:
+            return {row["id"]: row["due"] for row in await connection.fetch(NEXT_DUE, list(left))}
+
+        rows = await self._link.run(claim, is_one_statement=not is_again)
+        left = dict(slots)
+        for row in rows:
+            left[row["notifier_id"]] -= 1
+        left = {notifier_id: count for notifier_id, count in left.items() if count}
+        if not left:
+            return rows, {}
+        next_due = await self._link.run(look, is_one_statement=True)
+        # Due, and yet not given: locked by another worker just now, or suspect.
+        overdue = [(each, left[each]) for each, due in next_due.items() if due is not None and due <= now]
+        if overdue:
+            rows += await self._link.run(claim_suspect)
+        return rows, next_due
+
+    async def _current(self, versions: dict[str, str]) -> dict[str, Notifier]:
+        """The notifiers as they are in these versions or newer; those that may not be sent to any more are missing."""
+        known = {each: self._notifiers[each] for each in versions if each in self._notifiers}
+        unknown = [each for each, version in versions.items() if each not in known or known[each][0] != version]
+        found = await self._find_sendables(unknown) if unknown else {}
+        for notifier_id in unknown:
+            self._notifiers.pop(notifier_id, None)
+        self._notifiers |= {each: (versions[each], notifier) for each, notifier in found.items()}
+        current = {each: self._notifiers[each][1] for each in versions if each in self._notifiers}
+        while len(self._notifiers) > REMEMBERED_NOTIFIERS:
+            del self._notifiers[next(iter(self._notifiers))]
+        return {each: notifier for each, notifier in current.items() if self._dispatch.may_send(notifier)}
+
+
+def _to_claim(row: Any, notifier: Notifier, token: str, now: datetime) -> Claim:
+    return Claim(
+        delivery_id=row["id"],
+        app_id=row["app_id"],
+        event_id=row["event_id"],
+        event_type=row["event_type"],
+        attempt=row["attempt_count"],
+        lease_token=token,
+        claimed_at=now,
+        expires_at=row["expires_at"],
+        notifier=notifier,
+        body=row["body"],
+    )
