@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.postgres import PostgresServer
 from tests.store.cast import FakeDispatch, OpenStore, Stage, insert_cast
 from tocsin.clock import ManualClock
 from tocsin.store.migrate import migrate
@@ -41,7 +40,7 @@ def dispatch() -> FakeDispatch:
 
 
 @pytest.fixture(params=DATABASES)
-def database(request: pytest.FixtureRequest) -> str:
+def store_kind(request: pytest.FixtureRequest) -> str:
     """Which database a test runs on; a file about one of them alone has a fixture of this name of its own."""
     kind: str = request.param
     return kind
@@ -49,10 +48,10 @@ def database(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def reopen(
-    request: pytest.FixtureRequest, database: str, tmp_path: Path, clock: ManualClock, dispatch: FakeDispatch
+    request: pytest.FixtureRequest, store_kind: str, tmp_path: Path, clock: ManualClock, dispatch: FakeDispatch
 ) -> OpenStore:
     """Opens the test's database, again and again if need be."""
-    if database == "sqlite":
+    if store_kind == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "tocsin.db")
 
         async def reopen_sqlite() -> Store:

@@ -3,10 +3,12 @@
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -20,15 +22,20 @@ from hypothesis.stateful import (
 )
 
 from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, delivered, failed, insert_cast, to_retry
-from tests.store.conftest import FACTORIES
 from tocsin.clock import ManualClock
 from tocsin.model import AttemptOutcome, DeliveryState, Notifier, NotifierState
 from tocsin.store.endings import cancel_unwanted
 from tocsin.store.leases import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, reap_leases
-from tocsin.store.port import Accepted, Claim, NewEvents
+from tocsin.store.port import Accepted, Claim, NewEvents, Store
+from tocsin.store.postgres import open_postgres
 from tocsin.store.replays import replay
+from tocsin.store.sqlite import SqliteStore
 
 ENDED = {DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.CANCELLED}
+
+
+Fresh = Callable[[ManualClock, FakeDispatch], Awaitable[Store]]
+"""Opens a database in which nothing is yet."""
 
 
 class Expected:
@@ -48,13 +55,11 @@ class Expected:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    template: Path
-    lane: str
+    fresh: Fresh
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = Path(tempfile.mkdtemp())
         self.expected: dict[str, Expected] = {}
         self.lost: list[Claim] = []
         self.notifiers: list[Notifier] = []
@@ -68,10 +73,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self._open())
 
     async def _open(self) -> None:
-        shutil.copy(self.template, self.folder / "tocsin.db")
         clock, dispatch = ManualClock(datetime.now(UTC)), FakeDispatch()
-        store = await FACTORIES[self.lane](self.folder, clock, dispatch)
-        self.stage = Stage(store, clock, dispatch, partial(FACTORIES[self.lane], self.folder, clock, dispatch))
+        store = await self.fresh(clock, dispatch)
+        self.stage = Stage(store, clock, dispatch, partial(self.fresh, clock, dispatch))
         await store.write(insert_cast, clock.now())
         self.notifiers = [await self.stage.add_notifier("one"), await self.stage.add_notifier("two")]
 
@@ -79,7 +83,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.stage.store.close())
         self.run(asyncio.sleep(0))
         self.loop.close()
-        shutil.rmtree(self.folder)
 
     @rule(count=st.integers(1, 3), slots=st.integers(0, 2))
     def ingest(self, count: int, slots: int) -> None:
@@ -215,10 +218,33 @@ class StoreMachine(RuleBasedStateMachine):
             assert [attempt.outcome for attempt in attempts] == known.outcomes
 
 
+def fresh_sqlite(template: Path, folder: Path) -> Fresh:
+    async def fresh(clock: ManualClock, dispatch: FakeDispatch) -> Store:
+        path = Path(tempfile.mkdtemp(dir=folder)) / "tocsin.db"
+        shutil.copy(template, path)
+        return SqliteStore(f"sqlite:///{path}", clock=clock, dispatch=dispatch)
+
+    return fresh
+
+
+def fresh_postgres(url: str) -> Fresh:
+    async def fresh(clock: ManualClock, dispatch: FakeDispatch) -> Store:
+        connection = await asyncpg.connect(url)
+        await connection.execute("TRUNCATE users, deliveries, finished_deliveries, attempts, events, fanouts CASCADE")
+        await connection.close()
+        return await open_postgres(url, clock=clock, dispatch=dispatch, pool_size=2)
+
+    return fresh
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("lane", FACTORIES)
-def test_deliveries_live_as_the_model_says(lane: str, migrated_sqlite: Path) -> None:
-    machine = type("Machine", (StoreMachine,), {"template": migrated_sqlite, "lane": lane})
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_deliveries_live_as_the_model_says(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if kind == "sqlite":
+        fresh = fresh_sqlite(request.getfixturevalue("migrated_sqlite"), tmp_path)
+    else:
+        fresh = fresh_postgres(request.getfixturevalue("migrated_postgres_url"))
+    machine = type("Machine", (StoreMachine,), {"fresh": staticmethod(fresh)})
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -1,4 +1,4 @@
-"""Through a pooler in transaction mode nothing may rest on a connection: no prepared statement, no setting, no LISTEN."""
+"""Through a pooler in transaction mode nothing may rest on a connection: no prepared statement, no setting."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -29,6 +29,11 @@ from tocsin.store.port import NewEvents
 from tocsin.store.sqlite import DatabaseInUse, SqliteStore, database
 
 
+@pytest.fixture
+def store_kind() -> str:
+    return "sqlite"
+
+
 def file_of(stage: Stage) -> Path:
     return cast("SqliteStore", stage.store).path
 

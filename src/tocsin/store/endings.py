@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tocsin.model import DeliveryReason, DeliveryState, NotifierState
 from tocsin.store.deliveries import IS_PENDING
+from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import deliveries, finished_deliveries, notifiers
 
 STEP = 1000
@@ -94,6 +95,7 @@ def cancel_unwanted(connection: sa.Connection, *, at: datetime, limit: int = STE
     return count
 
 
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
 def expire(connection: sa.Connection, *, at: datetime, limit: int = STEP) -> int:
     """Give up what was not delivered in time, so many at most; answers with how many."""
     ids = _lock_pending(connection, deliveries.c.expires_at <= at, limit=limit)

@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import deliveries, events, fanouts
 
 
@@ -18,6 +19,7 @@ def find_fanout(connection: sa.Connection) -> "sa.Row[Any] | None":
     return connection.execute(statement).one_or_none()
 
 
+@conducts(Conduct(takes_turn=False, changes_nouns=False))
 def add_fanned_out(
     connection: sa.Connection,
     event_id: str,

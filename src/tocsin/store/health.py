@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from tocsin.clock import Clock
 from tocsin.errors import StoreError
 from tocsin.store.migrate import is_current
-from tocsin.store.port import Store
+from tocsin.store.port import Conduct, Store, conducts
 
 ANSWER_SECONDS = 1.0
 
@@ -41,6 +41,11 @@ async def check_store(store: Store) -> dict[str, str]:
     return {}
 
 
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
 def _commit_nothing(connection: sa.Connection) -> None:
     """Take the write lock and commit: a full disk or a lost database shows here."""
-    connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+    if connection.dialect.name == "sqlite":
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+    else:
+        # A transaction with a number of its own is written and synced when it ends; no row is locked for it.
+        connection.execute(sa.select(sa.func.pg_current_xact_id()))

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState, NotifierState, Reason
 from tocsin.store.deliveries import IS_PENDING, IS_SENDING
 from tocsin.store.endings import IDS_AT_ONCE, STEP, finish
+from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import attempts, deliveries, notifiers
 
 MAX_LOST_LEASES = 5
@@ -45,6 +46,7 @@ def list_due_notifiers(connection: sa.Connection, platforms: Collection[str]) ->
     return [(row.notifier_id, row.due) for row in connection.execute(statement)]
 
 
+@conducts(Conduct(takes_turn=False, changes_nouns=False))
 def release(connection: sa.Connection, leases: Sequence[tuple[str, str]], *, at: datetime) -> None:
     """Give back deliveries, by id and lease token, whose attempt was not begun: it does not count."""
     for delivery_id, lease_token in leases:
@@ -69,6 +71,7 @@ def free_leases(connection: sa.Connection, *, at: datetime) -> int:
     return total
 
 
+@conducts(Conduct(takes_turn=False, changes_nouns=False))
 def reap_leases(connection: sa.Connection, *, lease_until: datetime, at: datetime, limit: int = STEP) -> int:
     """Take back leases that ended before a time, so many at most; answers with how many."""
     return _take_back(connection, IS_SENDING, deliveries.c.lease_until < lease_until, at=at, limit=limit)

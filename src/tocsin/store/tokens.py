@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tocsin.errors import NotFound
 from tocsin.model import Token, User
+from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import tokens, users
 from tocsin.store.users import to_user, user_columns
 
@@ -56,6 +57,7 @@ def remove_token(connection: sa.Connection, token_id: str) -> None:
         raise NotFound("token")
 
 
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
 def note_use(connection: sa.Connection, token_id: str, at: datetime) -> None:
     connection.execute(tokens.update().where(tokens.c.id == token_id).values(last_used_at=at))
 

@@ -61,6 +61,7 @@ class PostgresStore:
         self._dispatch = dispatch
         self._engine = engine_over(address, size=pool_size)
         self._is_closed = False
+        self._under_way: set[asyncio.Future[Any]] = set()
         self._wakes: list[Wake] = []
         self._forgets: list[Callable[[], None]] = []
         claiming, settling, storing = Link(address), Link(address), Link(address)
@@ -97,7 +98,12 @@ class PostgresStore:
     async def write(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         self._check_open()
         conduct = conduct_of(verb)
-        result = await self._write(lambda plain: verb(plain, *args, **kwargs), takes_turn=conduct.takes_turn)
+        change = asyncio.ensure_future(
+            self._write(lambda plain: verb(plain, *args, **kwargs), takes_turn=conduct.takes_turn)
+        )
+        self._under_way.add(change)
+        change.add_done_callback(self._under_way.discard)
+        result = await asyncio.shield(change)  # carried out even when whoever asked has left
         if conduct.brings_work:
             self._wake(None)
             self._signals.tell(None, is_change=conduct.changes_nouns)
@@ -214,9 +220,11 @@ class PostgresStore:
         await self._write(lambda plain: release(plain, leases, at=at), takes_turn=False)
 
     async def close(self) -> None:
-        await asyncio.gather(self._ingest_line.close(), self._settle_line.close())
-        await self._signals.close()
         self._is_closed = True
+        await asyncio.gather(self._ingest_line.close(), self._settle_line.close())
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        await self._signals.close()
         for link in self._links:
             link.drop()
         await self._engine.dispose()
