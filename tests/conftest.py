@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from itertools import count
 
+import asyncpg
 import pytest
 
 from tests.postgres import PgBouncer, PostgresServer
@@ -11,6 +12,11 @@ from tocsin.catalogue import Catalogue
 from tocsin.clock import SystemClock
 from tocsin.dispatch import Dispatcher
 from tocsin.store.postgres import open_postgres
+
+
+EMPTY = """
+TRUNCATE users, idempotency_keys, deliveries, finished_deliveries, attempts, events, fanouts CASCADE"""
+"""Takes everything out of Tocsin's tables."""
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +49,11 @@ def pgbouncer(postgres: PostgresServer) -> Iterator[PgBouncer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> str:
-    """The name of a database that has its tables already: most of what opening a new one costs."""
-    url = postgres.add_database("template_tocsin")
+def tables_url(postgres: PostgresServer) -> str:
+    """A database that has its tables already: most of what opening a new one costs."""
+    url = postgres.add_database("tables")
     asyncio.run(_migrate(url))
-    return "template_tocsin"
+    return url
 
 
 async def _migrate(url: str) -> None:
@@ -57,10 +63,13 @@ async def _migrate(url: str) -> None:
 
 
 @pytest.fixture
-def migrated_postgres_url(
-    postgres: PostgresServer, postgres_template: str, database_names: Iterator[str]
-) -> Iterator[str]:
-    """A database of this test's own, with its tables."""
-    name = next(database_names)
-    yield postgres.add_database(name, template=postgres_template)
-    postgres.remove_database(name)
+def migrated_postgres_url(tables_url: str) -> str:
+    """A database with its tables, in which nothing is yet."""
+    asyncio.run(_empty(tables_url))
+    return tables_url
+
+
+async def _empty(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(EMPTY)
+    await connection.close()

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 
 from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, delivered, failed, insert_cast, to_retry
+from tests.conftest import EMPTY
 from tocsin.clock import ManualClock
 from tocsin.model import AttemptOutcome, DeliveryState, Notifier, NotifierState
 from tocsin.store.endings import cancel_unwanted
@@ -230,7 +231,7 @@ def fresh_sqlite(template: Path, folder: Path) -> Fresh:
 def fresh_postgres(url: str) -> Fresh:
     async def fresh(clock: ManualClock, dispatch: FakeDispatch) -> Store:
         connection = await asyncpg.connect(url)
-        await connection.execute("TRUNCATE users, deliveries, finished_deliveries, attempts, events, fanouts CASCADE")
+        await connection.execute(EMPTY)
         await connection.close()
         return await open_postgres(url, clock=clock, dispatch=dispatch, pool_size=2)
 
