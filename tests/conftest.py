@@ -13,7 +13,6 @@ from tocsin.clock import SystemClock
 from tocsin.dispatch import Dispatcher
 from tocsin.store.postgres import open_postgres
 
-
 EMPTY = """
 TRUNCATE users, idempotency_keys, deliveries, finished_deliveries, attempts, events, fanouts CASCADE"""
 """Takes everything out of Tocsin's tables."""

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, delivered, failed, insert_cast, to_retry
 from tests.conftest import EMPTY
+from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, delivered, failed, insert_cast, to_retry
 from tocsin.clock import ManualClock
 from tocsin.model import AttemptOutcome, DeliveryState, Notifier, NotifierState
 from tocsin.store.endings import cancel_unwanted
