@@ -152,7 +152,7 @@ def test_a_clock_behind_the_newest_event_is_a_warning(patient: Patient) -> None:
 @pytest.mark.parametrize(("total", "free"), [(10 << 40, 100 << 30), (1 << 30, 500 << 20)])
 def test_a_full_disk_fails(patient: Patient, monkeypatch: pytest.MonkeyPatch, total: int, free: int) -> None:
     usage = namedtuple("usage", ["total", "free"])(total, free)  # noqa: PYI024
-    monkeypatch.setattr("tocsin.cli.doctor.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("tocsin.cli.doctor_sqlite.shutil.disk_usage", lambda _: usage)
     assert patient.examine()["disk"][0] == "FAIL"
 
 

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.store.cast import Stage
 from tocsin.errors import StoreError
-from tocsin.store.health import ANSWER_SECONDS, Readiness
+from tocsin.store.health import ANSWER_SECONDS, Readiness, check_store
 
 
 @pytest.fixture
@@ -42,3 +43,16 @@ async def test_an_answer_stands_for_a_second(stage: Stage) -> None:
     assert await readiness.check() == {}
     stage.clock.advance(ANSWER_SECONDS)
     assert await readiness.check() == {"database": "the database cannot write: full"}
+
+
+@pytest.mark.parametrize(("version", "problems"), [("of-tomorrow", []), (None, ["schema"])], ids=["newer", "none"])
+async def test_a_newer_schema_is_served_while_processes_are_replaced(
+    stage: Stage, version: str | None, problems: list[str]
+) -> None:
+    def mark(connection: sa.Connection) -> None:
+        connection.execute(sa.text("DELETE FROM alembic_version"))
+        if version is not None:
+            connection.execute(sa.text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+
+    await stage.store.write(mark)
+    assert list(await check_store(stage.store)) == problems

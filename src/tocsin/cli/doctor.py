@@ -1,199 +1,62 @@
 """`tocsin doctor`: what could stand in the way, a line for each check. It changes nothing."""
 
-import asyncio
-import os
-import shutil
 import socket
 import ssl
-import stat
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
-import msgspec
 import typer
 
-from tocsin.clock import SystemClock
-from tocsin.control import ask, socket_path
+from tocsin.cli import doctor_postgres, doctor_sqlite
+from tocsin.cli.finding import Check, Finding, Level, look
 from tocsin.egress.addresses import AddressPolicy
 from tocsin.egress.mail import Mailer
 from tocsin.errors import TocsinError
-from tocsin.ids import first_hex_id
-from tocsin.keyring import parse_keys
-from tocsin.operator import Examine, read_reply
 from tocsin.settings import SETTING_NAMES, Settings, read_settings
-from tocsin.store.sqlite.database import database_path, filesystem_of, prepare_folder
-from tocsin.store.sqlite.examination import (
-    FIRST_SOUND_VERSION,
-    examine_database,
-    examine_durability,
-    sqlite_version,
-)
 
-MIN_FREE_BYTES = 512 << 20
-MIN_FREE_SHARE = 0.05
 MAIL_PATIENCE_SECONDS = 5.0
-CLOCK_TOLERANCE = timedelta(minutes=1)
-MADE_AT = datetime(2026, 1, 1, tzinfo=UTC)
-"""Before this there was no Tocsin: a clock that says so is not set."""
 
-Level = Literal["ok", "warn", "FAIL"]
 _COLOURS: Mapping[Level, str] = {"ok": "green", "warn": "yellow", "FAIL": "red"}
-
-
-class Finding(msgspec.Struct, frozen=True):
-    level: Level
-    text: str
-
-
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checks look at. `server` is what a running server says of itself, None when there is none."""
-
-    settings: Settings
-    path: Path
-    server: str | None
-
-    @property
-    def has_database(self) -> bool:
-        return self.path.exists()
 
 
 def examine(environment: Mapping[str, str]) -> bool:
     """Print the findings; whether none of them is a failure."""
     try:
         settings = read_settings(environment)
-        scene = Scene(settings=settings, path=database_path(settings.database_url), server=None)
+        checks = _list_checks(settings)
     except TocsinError as error:
         _print("settings", Finding("FAIL", error.message))
         return False
     given = sum(name in environment or f"{name}_FILE" in environment for name in SETTING_NAMES)
     _print("settings", Finding("ok", f"{given} of {len(SETTING_NAMES)} set, the others have their defaults"))
-    found = _look(partial(_server, scene.path))
-    if found.level == "ok":
-        scene = msgspec.structs.replace(scene, server=found.text)
-        found = Finding("ok", found.text or "not running")
-    _print("server", found)
-    has_failed = found.level == "FAIL"
-    for name, check in _CHECKS.items():
-        found = _look(partial(check, scene))
+    has_failed = False
+    for name, check in checks.items():
+        found = look(check)
         _print(name, found)
         has_failed |= found.level == "FAIL"
     return not has_failed
 
 
-def _look(check: Callable[[], Finding]) -> Finding:
-    try:
-        return check()
-    except TocsinError as error:
-        return Finding("FAIL", error.message)
-    except OSError as error:
-        return Finding("FAIL", error.strerror or str(error) or type(error).__name__)
+def _list_checks(settings: Settings) -> Mapping[str, Check]:
+    database = doctor_sqlite if settings.is_on_sqlite else doctor_postgres
+    return {
+        **database.list_checks(settings),
+        "mail": partial(_mail, settings),
+        "egress": partial(_egress, settings),
+    }
 
 
 def _print(name: str, finding: Finding) -> None:
     level = typer.style(f"{finding.level:<4}", fg=_COLOURS[finding.level])
-    typer.echo(f"{level}  {name:<10}  {finding.text}")
+    typer.echo(f"{level}  {name:<11}  {finding.text}")
 
 
-def _server(path: Path) -> Finding:
-    line = asyncio.run(ask(socket_path(path), msgspec.json.encode(Examine())))
-    return Finding("ok", "" if line is None else read_reply(line))
-
-
-def _database(scene: Scene) -> Finding:
-    if scene.path.parent.is_dir():
-        prepare_folder(scene.path)  # which is there, so that this only checks it
-    elif not os.access(above := _nearest_folder(scene.path.parent), os.W_OK | os.X_OK):
-        return Finding("FAIL", f"{scene.path.parent} cannot be made: no right to write in {above}")
-    if not scene.has_database:
-        return Finding("ok", f"{scene.path} is not there yet: the first start makes it")
-    facts = examine_database(scene.path)
-    if facts.damage is not None:
-        return Finding("FAIL", f"{scene.path} is damaged: {facts.damage}; restore a backup")
-    kind = filesystem_of(scene.path.parent.resolve())
-    return Finding("ok", f"{scene.path} is whole" + (f", on {kind}" if kind else ""))
-
-
-def _schema(scene: Scene) -> Finding:
-    if not scene.has_database:
-        return Finding("ok", "there is none yet")
-    facts = examine_database(scene.path)
-    if facts.is_current:
-        return Finding("ok", "current")
-    if facts.is_newer:
-        return Finding("FAIL", "made by a newer Tocsin: upgrade this one")
-    if scene.server:
-        return Finding("FAIL", "not current although a server runs: is it of another version? Restart it")
-    return Finding("warn", "not current: tocsin migrate, or the next start, sees to it")
-
-
-def _durability(scene: Scene) -> Finding:
-    if not scene.has_database:
-        return Finding("ok", "there is no database yet")
-    # A running server was asked about its own connection, which is the one that counts.
-    problem = None if scene.server else examine_durability(scene.path)
-    return Finding("FAIL", problem) if problem else Finding("ok", "commits are synced (wal, synchronous = FULL)")
-
-
-def _sqlite(_scene: Scene) -> Finding:
-    version = ".".join(map(str, sqlite_version()))
-    if sqlite_version() >= FIRST_SOUND_VERSION:
-        return Finding("ok", version)
-    sound = ".".join(map(str, FIRST_SOUND_VERSION))
-    return Finding(
-        "warn",
-        f"{version} can damage a database that two connections write at once (mended in {sound}); "
-        "Tocsin writes through one, so let no other program write to its file",
-    )
-
-
-def _disk(scene: Scene) -> Finding:
-    usage = shutil.disk_usage(_nearest_folder(scene.path))
-    share = usage.free / usage.total
-    text = f"{usage.free / (1 << 30):.1f} GiB free ({share:.0%})"
-    if usage.free < MIN_FREE_BYTES or share < MIN_FREE_SHARE:
-        return Finding("FAIL", f"{text}: Tocsin needs {MIN_FREE_SHARE:.0%} and {MIN_FREE_BYTES >> 20} MiB")
-    return Finding("ok", text)
-
-
-def _nearest_folder(path: Path) -> Path:
-    return next(folder for folder in path.absolute().parents if folder.is_dir())
-
-
-def _key(scene: Scene) -> Finding:
-    if scene.settings.secret_key is not None:
-        parse_keys(scene.settings.secret_key)
-        return Finding("ok", "from TOCSIN_SECRET_KEY")
-    path = scene.path.with_name(f"{scene.path.name}.key")
-    if not path.exists():
-        if scene.has_database:
-            return Finding("warn", f"{path} is missing: the next start makes another, and ends links and bearer tokens")
-        return Finding("ok", f"{path} is not there yet: the first start makes it")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        return Finding("FAIL", f"{path} can be read by others (mode {mode:04o}): chmod 600 {path}")
-    parse_keys(path.read_text(encoding="utf-8", errors="replace").strip())
-    return Finding("ok", f"{path} is for its owner alone")
-
-
-def _clock(scene: Scene) -> Finding:
-    now = SystemClock().now()
-    if now < MADE_AT:
-        return Finding("FAIL", f"it says {now:%Y-%m-%d %H:%M} UTC, which is long past: set the clock")
-    newest = examine_database(scene.path).newest_event_id if scene.has_database else None
-    if newest is not None and newest > first_hex_id(now + CLOCK_TOLERANCE):
-        return Finding("warn", f"it says {now:%Y-%m-%d %H:%M} UTC, but the newest event is later: was it set back?")
-    return Finding("ok", f"{now:%Y-%m-%d %H:%M} UTC")
-
-
-def _mail(scene: Scene) -> Finding:
-    url = scene.settings.smtp_url
+def _mail(settings: Settings) -> Finding:
+    url = settings.smtp_url
     if url is None:
         return Finding("ok", "TOCSIN_SMTP_URL is not set: e-mail deliveries wait for it")
-    Mailer(url, scene.settings.mail_from)  # raises ConfigError for what it cannot use
+    Mailer(url, settings.mail_from)  # raises ConfigError for what it cannot use
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (465 if parts.scheme == "smtps" else 587)
     try:
@@ -213,22 +76,9 @@ def _greeting(host: str, port: int, *, is_tls: bool) -> bytes:
             return encrypted.recv(512)
 
 
-def _egress(scene: Scene) -> Finding:
-    policy = AddressPolicy.parse(scene.settings.egress_allow)
+def _egress(settings: Settings) -> Finding:
+    policy = AddressPolicy.parse(settings.egress_allow)
     count = len(policy.entries)
     if not count:
         return Finding("ok", "public addresses alone")
     return Finding("ok", f"public addresses, and {count} {'entry' if count == 1 else 'entries'} of TOCSIN_EGRESS_ALLOW")
-
-
-_CHECKS: Mapping[str, Callable[[Scene], Finding]] = {
-    "database": _database,
-    "schema": _schema,
-    "durability": _durability,
-    "sqlite": _sqlite,
-    "disk": _disk,
-    "key": _key,
-    "clock": _clock,
-    "mail": _mail,
-    "egress": _egress,
-}

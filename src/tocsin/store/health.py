@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tocsin.clock import Clock
 from tocsin.errors import StoreError
-from tocsin.store.migrate import is_current
+from tocsin.store.migrate import is_current, is_newer
 from tocsin.store.port import Conduct, Store, conducts
 
 ANSWER_SECONDS = 1.0
@@ -33,12 +33,17 @@ class Readiness:
 async def check_store(store: Store) -> dict[str, str]:
     """What stands in the way of serving, each by name with a sentence; nothing means ready."""
     try:
-        if not await store.read(is_current):
+        if not await store.read(_is_usable):
             return {"schema": "the database's schema is not current: run tocsin migrate"}
         await store.write(_commit_nothing)
     except StoreError as error:
         return {"database": str(error)}
     return {}
+
+
+def _is_usable(connection: sa.Connection) -> bool:
+    # A newer Tocsin's schema serves the processes that it has not replaced yet.
+    return is_current(connection) or is_newer(connection)
 
 
 @conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
