@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin.clock import Clock, SharedClock
@@ -60,6 +61,7 @@ class PostgresStore:
         self._clock = clock
         self._dispatch = dispatch
         self._engine = engine_over(address, size=pool_size)
+        self._log = structlog.get_logger("tocsin.store").bind()
         self._is_closed = False
         self._under_way: set[asyncio.Future[Any]] = set()
         self._wakes: list[Wake] = []
@@ -167,7 +169,7 @@ class PostgresStore:
         await self.add_partitions()
         for parted, day in await self.read(find_past, finished_before):
             drop = partial(drop_partition, parted=parted, day=day, finished_before=finished_before)
-            await self._write(drop, takes_turn=True)
+            await self._tend(drop)
         while await self._write(lambda plain: prune_default(plain, finished_before, PRUNE_BATCH), takes_turn=True):
             pass
         while await self._write(lambda plain: prune_keys(plain, keys_before, PRUNE_BATCH), takes_turn=True):
@@ -176,7 +178,14 @@ class PostgresStore:
     async def add_partitions(self) -> None:
         """Make the partitions of the days to come."""
         for parted, day in await self.read(find_missing, self._clock.now()):
-            await self._write(partial(add_partition, parted=parted, day=day), takes_turn=True)
+            await self._tend(partial(add_partition, parted=parted, day=day))
+
+    async def _tend(self, change: Callable[[sa.Connection], object]) -> None:
+        """Change a partition, unless somebody is at work on its table for long, such as a dump: then the next time."""
+        try:
+            await self._write(change, takes_turn=True)
+        except StoreError as error:
+            self._log.info("store.partition_left", cause=error.message)
 
     async def check_durability(self) -> str | None:
         connection = await try_to_connect(self._direct, "TOCSIN_DATABASE_URL")

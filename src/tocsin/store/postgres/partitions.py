@@ -13,7 +13,8 @@ from tocsin.ids import first_hex_id, first_uuid7
 
 DAYS_AHEAD = 3
 DAY = timedelta(days=1)
-PATIENCE = "SET LOCAL statement_timeout = '60s'"
+# Whoever waits for a table's lock holds up everybody behind it: better to give up at once and come back later.
+PATIENCE = ("SET LOCAL lock_timeout = '50ms'", "SET LOCAL statement_timeout = '60s'")
 
 _NAMES = """
 SELECT child.relname FROM pg_inherits
@@ -59,7 +60,7 @@ def add_partition(connection: sa.Connection, parted: Parted, day: datetime) -> N
     if name in _partitions_of(connection, parted):
         return
     first, end = parted.first_id(day), parted.first_id(day + DAY)
-    connection.exec_driver_sql(PATIENCE)
+    _be_brief(connection)
     connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE {parted.table} INCLUDING ALL)")
     moved = f"DELETE FROM {parted.table}_default WHERE {parted.column} >= '{first}' AND {parted.column} < '{end}'"  # noqa: S608 - names of ours
     connection.exec_driver_sql(f"WITH moved AS ({moved} RETURNING *) INSERT INTO {name} SELECT * FROM moved")  # noqa: S608 - as above
@@ -85,7 +86,7 @@ def drop_partition(connection: sa.Connection, parted: Parted, day: datetime, *, 
     name = parted.partition(day)
     if name not in _partitions_of(connection, parted):
         return False
-    connection.exec_driver_sql(PATIENCE)
+    _be_brief(connection)
     first, end = parted.first_id(day), parted.first_id(day + DAY)
     ids = {"first": first, "end": end, "finished_before": finished_before}
     if any(connection.execute(sa.text(question), ids).scalar_one() for question in _KEPT_BY[parted.table]):
@@ -140,6 +141,11 @@ _KEPT_BY: dict[str, tuple[str, ...]] = {
         _exists("fanouts", "event_id"),
     ),
 }
+
+
+def _be_brief(connection: sa.Connection) -> None:
+    for limit in PATIENCE:
+        connection.exec_driver_sql(limit)
 
 
 def _partitions_of(connection: sa.Connection, parted: Parted) -> set[str]:
