@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tocsin.ids import new_uuid7
 from tocsin.model import Attempt, AttemptOutcome, Delivery, DeliveryReason, DeliveryState, NotifierState, Reason
-from tocsin.store.pages import read_page
+from tocsin.store.pages import MAX_COUNT, read_page
 from tocsin.store.schema import attempts, deliveries, finished_deliveries, notifiers
 
 # Written out, for a partial index serves only a query that states its condition.
@@ -17,6 +17,7 @@ IS_PENDING = deliveries.c.state == sa.literal_column("'pending'")
 IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
 
 LIVE = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
+UNDELIVERED = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
 
 Ids = sa.Select[tuple[str]]
 
@@ -38,7 +39,7 @@ def list_deliveries(
     if only.state is None or only.state in LIVE:
         parts += _live_of_event(app_id, only) if only.event_id is not None else _live(app_id, only)
     if only.state is None or only.state not in LIVE:
-        parts.append(_finished(app_id, only))
+        parts.append(_finished(connection, app_id, only))
     ids, total = read_page(connection, parts, limit=limit, offset=offset)
     found = _find(connection, ids)
     return [found[delivery_id] for delivery_id in ids], total
@@ -63,13 +64,30 @@ def _live_of_event(app_id: str, only: DeliveryFilter) -> list[Ids]:
     return [ids.where(deliveries.c.replay_of.is_(None)), ids.where(deliveries.c.replay_of.is_not(None))]
 
 
-def _finished(app_id: str, only: DeliveryFilter) -> Ids:
+def _finished(connection: sa.Connection, app_id: str, only: DeliveryFilter) -> Ids:
     ids = _ids(finished_deliveries, app_id, only)
-    return ids if only.state is None else ids.where(finished_deliveries.c.state == only.state)
+    if only.state is None:
+        return ids
+    if only.state in UNDELIVERED and only.event_id is None:
+        # As a rule they are few, and would be looked for among all that arrived. Where they are many, a walk from the
+        # newest on meets them soon.
+        few = _undelivered(app_id, only).limit(MAX_COUNT).cte("few").prefix_with("MATERIALIZED")
+        if connection.execute(sa.select(sa.func.count()).select_from(few)).scalar_one() < MAX_COUNT:
+            return sa.select(few.c.id)
+    return ids.where(finished_deliveries.c.state == only.state)
 
 
-def _ids(table: sa.FromClause, app_id: str, only: DeliveryFilter) -> Ids:
-    is_narrowed = only.notifier_id is not None or only.event_id is not None
+def _undelivered(app_id: str, only: DeliveryFilter) -> Ids:
+    finished = finished_deliveries.c
+    ids = _ids(finished_deliveries, app_id, only, is_narrowed=True)
+    if only.notifier_id is None:
+        ids = ids.where(finished.notifier_id.in_(sa.select(notifiers.c.id).where(notifiers.c.app_id == app_id)))
+    # Written out for the partial index.
+    return ids.where(finished.state == only.state, finished.state != sa.literal_column("'delivered'"))
+
+
+def _ids(table: sa.FromClause, app_id: str, only: DeliveryFilter, *, is_narrowed: bool = False) -> Ids:
+    is_narrowed |= only.notifier_id is not None or only.event_id is not None
     # Where something narrower is asked for, an empty text hides the app from the planner, which knows no numbers and
     # might rather walk all deliveries of the app.
     ids = sa.select(table.c.id).where((table.c.app_id.concat("") if is_narrowed else table.c.app_id) == app_id)
