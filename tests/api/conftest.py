@@ -26,7 +26,7 @@ from tocsin.ingest import Ingest
 from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
 from tocsin.notifiers import Notifiers
 from tocsin.platforms import load_platforms
-from tocsin.store.schema import deliveries, events
+from tocsin.store.schema import deliveries, events, finished_deliveries
 from tocsin.store.sqlite import SqliteStore
 from tocsin.verbs import Verbs
 
@@ -85,8 +85,11 @@ def _events(connection: sa.Connection, app_id: str | None) -> list[dict[str, Any
 
 
 def _deliveries(connection: sa.Connection, event_type: str) -> list[dict[str, Any]]:
-    rows = connection.execute(sa.select(deliveries).where(deliveries.c.event_type == event_type))
-    return [dict(row) for row in rows.mappings()]
+    return [
+        dict(row)
+        for table in (deliveries, finished_deliveries)
+        for row in connection.execute(sa.select(table).where(table.c.event_type == event_type)).mappings()
+    ]
 
 
 def basic(username: str, password: str) -> dict[str, str]:

@@ -49,9 +49,9 @@ GET /livez
 GET /readyz
 """
 PARAMETERS = {
-    ("get", "/v1/apps/{}/events"): {"page", "per_page", "from"},
-    ("get", "/v1/events"): {"page", "per_page"},
-    ("get", "/v1/apps/{}/deliveries"): {"notifier_id", "event_id", "state", "page", "per_page"},
+    ("get", "/v1/apps/{}/events"): {"page", "per_page", "from", "before"},
+    ("get", "/v1/events"): {"page", "per_page", "before"},
+    ("get", "/v1/apps/{}/deliveries"): {"notifier_id", "event_id", "state", "before", "page", "per_page"},
     ("get", "/v1/notification_platforms/search"): {"name"},
     ("delete", "/v1/apps/{}"): {"current_name"},
     ("post", "/v1/apps/{}/events"): {"Idempotency-Key"},
