@@ -102,11 +102,11 @@ class Accounts:
 
         Raises NotAuthenticated. A good answer is kept for up to 5 seconds, and dropped when its token changes.
         """
-        if authorization is not None:
-            known = self._principals.get(authorization)
-            if known is not None:
-                return known
-        return await self._look_up(authorization)
+        return self.known(authorization) or await self._look_up(authorization)
+
+    def known(self, authorization: str | None) -> Principal | None:
+        """As `authenticate`, when that was answered a moment ago."""
+        return None if authorization is None else self._principals.get(authorization)
 
     async def _look_up(self, authorization: str | None) -> Principal:
         version = self._principals.version

@@ -55,9 +55,13 @@ class Apps:
 
         A good answer is kept for up to 5 seconds, and dropped when the app or its collaborators change.
         """
-        known = self._seen.get((user.id, ref))
-        if known is not None:
-            return known
+        return self.known(user, ref) or await self._look_up(user, ref)
+
+    def known(self, user: User, ref: str) -> App | None:
+        """As `get_app`, when that was answered a moment ago."""
+        return self._seen.get((user.id, ref))
+
+    async def _look_up(self, user: User, ref: str) -> App:
         version = self._seen.version
         if not (_NAME.fullmatch(ref) or _ID.fullmatch(ref)):
             raise NotFound("app")

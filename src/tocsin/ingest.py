@@ -4,6 +4,7 @@ Stop before: `api.events`, which decodes a request. Stops after: `routing` insid
 `worker`, which gets the deliveries that were stored already leased.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -92,6 +93,12 @@ class Ingest:
 
         Raises InvalidInput, TooLarge, and Conflict for an idempotency key that was used with another request.
         """
+        return self.finish(await self.begin(app, user, drafts, idempotency))
+
+    def begin(
+        self, app: App, user: User, drafts: Sequence[Draft], idempotency: IdempotencyKey | None = None
+    ) -> "asyncio.Future[Accepted]":
+        """As `accept`, for whoever has no task to wait in: what the future gives goes to `finish`."""
         if not drafts:
             raise InvalidInput({"events": ["must hold at least one event"]})
         if len(drafts) > MAX_EVENTS:
@@ -100,7 +107,10 @@ class Ingest:
         default_user = EventUser(username=user.username, email=user.email, id=user.id)
         events = tuple(_new_event(app, draft, draft.user or default_user, user.id, now) for draft in drafts)
         new = NewEvents(app_id=app.id, events=events, idempotency=idempotency)
-        accepted = await self._store.add_events(new)
+        return self._store.add_events(new)
+
+    def finish(self, accepted: Accepted) -> Accepted:
+        """See to what the storing left to do."""
         if self._deliverer is not None and (accepted.claims or accepted.waiting):
             self._deliverer.start(accepted)
         return accepted

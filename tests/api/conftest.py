@@ -41,7 +41,7 @@ CHEAP_HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 def pytest_asyncio_loop_factories(config, item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What touches sockets runs on the server's own loop."""
-    if item.path.name == "test_listener.py":
+    if item.path.name in {"test_listener.py", "test_ordinary.py"}:
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 

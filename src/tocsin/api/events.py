@@ -3,6 +3,7 @@
 The first stop of an event: authenticated, decoded, handed to `ingest`, answered with 201 once it is durable.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tocsin.api import cloudevents
 from tocsin.api.answers import SAFE_HEADERS, read_request_id, tidy_path
 from tocsin.api.instants import read_instant
-from tocsin.api.listener import Answer
+from tocsin.api.listener import Answer, Begun
 from tocsin.api.nesting import check_depth
 from tocsin.api.problems import answer, crashed
 from tocsin.errors import InvalidInput, Malformed, TocsinError, TooLarge
@@ -76,36 +77,61 @@ class EventsEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": own_headers})
         await send({"type": "http.response.body", "body": body})
 
+    def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Begun | None:
+        """Begin to accept events of a sender and an app that are remembered, and in which nothing is to be refused."""
+        verbs = self._verbs
+        try:
+            principal = verbs.accounts.known(_authorization(headers))
+            app = None if principal is None else verbs.apps.known(principal.user, ref)
+            if principal is None or app is None:
+                return None
+            drafts, is_list = read_drafts(headers, body)
+            stored = verbs.ingest.begin(app, principal.user, drafts, _idempotency_key(headers, body))
+        except Exception:  # noqa: BLE001 - nothing came of it: `handle` meets the same and answers it
+            return None
+        return stored, partial(self._finish, ref, read_request_id(headers.get(b"x-request-id")), is_list)
+
+    def _finish(self, ref: str, request: str, is_list: bool, stored: "asyncio.Future[Accepted]") -> Answer:
+        try:
+            accepted = self._verbs.ingest.finish(stored.result())
+            return self._accepted(accepted, request, is_list=is_list)
+        except Exception as error:  # noqa: BLE001 - no bug is shown to a client
+            return self._refused(error, ref, request)
+
     async def handle(
         self, ref: str, headers: Mapping[bytes, bytes], body: bytes | Callable[[], Awaitable[bytes]]
     ) -> Answer:
         """Answer a request. A body that is still to be read is read once it is known that its sender may."""
         request = read_request_id(headers.get(b"x-request-id"))
         try:
-            accepted, is_list = await self._accept(ref, headers, body)
-        except TocsinError as error:
-            self._log.info("event.refused", app=ref, error=type(error).__name__, request_id=request)
-            return _refusal(answer(error), request)
-        except Exception:  # noqa: BLE001 - no bug is shown to a client
-            self._log.exception("event.crashed", app=ref, request_id=request)
-            return _refusal(crashed(), request)
+            principal = await self._verbs.accounts.authenticate(_authorization(headers))
+            app = await self._verbs.apps.get_app(principal.user, ref)
+            if not isinstance(body, bytes):
+                body = await body()
+            drafts, is_list = read_drafts(headers, body)
+            key = _idempotency_key(headers, body)
+            accepted = await self._verbs.ingest.accept(app, principal.user, drafts, key)
+            return self._accepted(accepted, request, is_list=is_list)
+        except Exception as error:  # noqa: BLE001 - no bug is shown to a client
+            return self._refused(error, ref, request)
+
+    def _accepted(self, accepted: Accepted, request: str, *, is_list: bool) -> Answer:
+        count = len(accepted.bodies)
+        self._metrics.events.inc(0 if accepted.is_replay else count)
+        self._log.debug("event.accepted", count=count, handed_over=len(accepted.claims), request_id=request)
         return _acceptance(accepted, request, is_list=is_list)
 
-    async def _accept(
-        self, ref: str, headers: Mapping[bytes, bytes], body: bytes | Callable[[], Awaitable[bytes]]
-    ) -> tuple[Accepted, bool]:
-        authorization = headers.get(b"authorization")
-        token = None if authorization is None else authorization.decode("latin-1")
-        principal = await self._verbs.accounts.authenticate(token)
-        app = await self._verbs.apps.get_app(principal.user, ref)
-        if not isinstance(body, bytes):
-            body = await body()
-        drafts, is_list = read_drafts(headers, body)
-        key = _idempotency_key(headers, body)
-        accepted = await self._verbs.ingest.accept(app, principal.user, drafts, key)
-        self._metrics.events.inc(0 if accepted.is_replay else len(accepted.bodies))
-        self._log.debug("event.accepted", app_id=app.id, count=len(accepted.bodies), handed_over=len(accepted.claims))
-        return accepted, is_list
+    def _refused(self, error: Exception, ref: str, request: str) -> Answer:
+        if isinstance(error, TocsinError):
+            self._log.info("event.refused", app=ref, error=type(error).__name__, request_id=request)
+            return _refusal(answer(error), request)
+        self._log.error("event.crashed", app=ref, request_id=request, exc_info=error)
+        return _refusal(crashed(), request)
+
+
+def _authorization(headers: Mapping[bytes, bytes]) -> str | None:
+    authorization = headers.get(b"authorization")
+    return None if authorization is None else authorization.decode("latin-1")
 
 
 def read_drafts(headers: Mapping[bytes, bytes], body: bytes) -> tuple[list[Draft], bool]:

@@ -1,63 +1,95 @@
-"""uvicorn's HTTP protocol with a short cut for posted events: no scope, no receive and send, one write.
+"""One connection: plain posted events are answered here, by callbacks alone; whatever else comes is uvicorn's.
 
-Only what every ordinary client sends takes it. Whatever is unusual, in one header even, goes uvicorn's way, where
-`api.events` answers it all the same; `tests/api/test_listener.py` tells what is relied on inside uvicorn.
+Plain is what every ordinary client sends, and what can be read in one way only: a narrow grammar says so, over a whole
+head at once. Measured, that costs as much as a parser with its callbacks, and tells where a request ends, so that what
+is not plain goes on byte by byte as it came (`api.ordinary`), there to be read by the rules or refused.
 """
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, cast, runtime_checkable
 
-import msgspec
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
+
+from tocsin.api import ordinary
+from tocsin.api.ordinary import Ordinary
 
 Answer = tuple[int, Sequence[tuple[bytes, bytes]], bytes]
 """Status, headers with lower-case names, body."""
 
-SHORT_BODY_BYTES = 64 * 1024
+Begun = tuple["asyncio.Future[Any]", Callable[["asyncio.Future[Any]"], Answer]]
+"""What an answer waits for, and what makes the answer of it."""
+
+PLAIN_BODY_BYTES = 64 * 1024
 """Longer bodies go uvicorn's way, which reads them only when their sender is known."""
 
-MAX_HEAD_BYTES = 64 * 1024
-ARRIVAL_SECONDS = 30.0
-"""How long a request may take to come in: 2 MiB at 70 kB/s, and nobody holds a connection by dripping."""
-
-_ROUTE = re.compile(rb"/v1/apps/([A-Za-z0-9-]+)/events")
+# No list that is folded, no space before a colon, no lone CR or LF: nothing that another reader could see otherwise.
+_HEAD = re.compile(
+    rb"POST /v1/apps/([A-Za-z0-9-]++)/events HTTP/1\.1\r\n"
+    rb"((?:[A-Za-z0-9-]++: [\x21-\x7e][\x20-\x7e]*+(?<! )\r\n)++)\r\n"
+)
+_NEGOTIATED = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
+_KEPT_ALIVE = {b"keep-alive": True, b"close": False}
 
 
 @runtime_checkable
 class AnswersEvents(Protocol):
     """An ASGI application that also answers posted events without ASGI."""
 
+    def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Begun | None:
+        """Begin to answer `POST /v1/apps/REF/events`; None when that takes `handle`. Never raises."""
+        ...
+
     async def handle(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
         """Answer `POST /v1/apps/REF/events`; never raises."""
         ...
 
 
-class _Exchange(RequestResponseCycle):
-    """One posted event and its answer, to uvicorn's protocol a cycle like any other.
+class _Head:
+    """The head of a plain request. `end` is where its body ends."""
 
-    It has only those of a cycle's parts that the protocol touches.
-    """
+    __slots__ = ("end", "headers", "is_kept_alive", "ref", "start")
 
     def __init__(
-        self, ref: str, headers: Mapping[bytes, bytes], *, keep_alive: bool, message_event: asyncio.Event
+        self, ref: str, headers: Mapping[bytes, bytes], start: int, length: int, *, is_kept_alive: bool
     ) -> None:
         self.ref = ref
-        self.request_headers = headers
-        self.chunks: list[bytes] = []
-        self.has_turn = False
-        self.keep_alive = keep_alive
-        self.message_event = message_event
-        self.more_body = True
-        self.disconnected = False
-        self.response_complete = False
+        self.headers = headers
+        self.start = start
+        self.end = start + length
+        self.is_kept_alive = is_kept_alive
 
 
-class Listener(HttpToolsProtocol):
-    """One connection. The short cut is open when the application itself, not one around it, answers events."""
+def _read_head(data: bytes) -> _Head | None:
+    """None for whatever is not plain."""
+    match = _HEAD.match(data)
+    if match is None:
+        return None
+    lines = match[2].split(b"\r\n")
+    lines.pop()
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        headers[name.lower()] = value
+    length = headers.get(b"content-length", b"")
+    # Seven digits: enough to be too long, and few enough to be read at no cost.
+    if not length.isdigit() or len(length) > 7 or int(length) > PLAIN_BODY_BYTES or len(headers) < len(lines):
+        return None
+    is_kept_alive = _KEPT_ALIVE.get(headers.get(b"connection", b"keep-alive").lower())
+    if is_kept_alive is None or not _NEGOTIATED.isdisjoint(headers):
+        return None
+    return _Head(str(match[1], "ascii"), headers, match.end(), int(length), is_kept_alive=is_kept_alive)
+
+
+class Listener(asyncio.Protocol):
+    """One request at a time; what comes meanwhile waits, and more than that is not read.
+
+    Plain events are answered here when the application itself, not one around it, answers events.
+    """
 
     def __init__(
         self,
@@ -66,165 +98,157 @@ class Listener(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._events = self.app if isinstance(self.app, AnswersEvents) else None
-        self._unheard = asyncio.Event()  # uvicorn sets it to wake whoever waits for a body; here nobody does
-        self._is_arriving = False
-        self._is_in_head = False
-        self._head_bytes = 0
+        self._loop = _loop or asyncio.get_running_loop()
+        self._state = server_state
+        self._make_ordinary = partial(Ordinary, config, server_state, app_state)
+        self._keep_alive_seconds = config.timeout_keep_alive
+        app = config.loaded_app
+        self._events = app if isinstance(app, AnswersEvents) and config.limit_concurrency is None else None
+        self._ordinary: Ordinary | None = None
+        self._unread = b""
+        self._under_way: asyncio.Future[Any] | None = None
+        self._is_stopping = False
+        self._is_write_paused = False
+        self._is_read_paused = False
+        self._rested_at = self._loop.time()
         self._deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn calls nothing of it but `shutdown`
+        self._idleness = self._loop.call_later(self._keep_alive_seconds, self._look)
 
-    def data_received(self, data: bytes) -> None:
-        was_in_head = self._is_in_head
-        super().data_received(data)
-        if self._is_arriving:
-            self._expect_rest(len(data) if was_in_head and self._is_in_head else 0)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state.connections.discard(self)
+        self._idleness.cancel()
+        self._forget_deadline()
+        self._unread = b""
+        if self._ordinary is not None:
+            self._ordinary.connection_lost(exc)
 
-    def _expect_rest(self, head_bytes: int) -> None:
-        self._head_bytes += head_bytes
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response("The request's head is too large.")
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(ARRIVAL_SECONDS, self._give_up_arrival)
+    def shutdown(self) -> None:
+        """Close when nothing is under way, else after its answer; uvicorn calls this at the start of its shutdown."""
+        self._is_stopping = True
+        if self._ordinary is not None and self._ordinary.is_busy:
+            self._ordinary.shutdown()
+        elif self._under_way is None and not self._unread:
+            self.transport.close()
 
-    def _give_up_arrival(self) -> None:
-        self._deadline = None
-        if self.flow.read_paused:  # it is this side that makes it wait
-            self._expect_rest(0)
+    def _look(self) -> None:
+        """Close the connection when it was idle for long. One timer looks now and then; no request sets another."""
+        now = self._loop.time()
+        rested_at = self._rested_at
+        if self._ordinary is not None:
+            rested_at = now if self._ordinary.is_busy else max(rested_at, self._ordinary.rested_at)
+        if self._under_way is not None or self._unread:
+            rested_at = now
+        rest_seconds = rested_at + self._keep_alive_seconds - now
+        if rest_seconds > 0:
+            self._idleness = self._loop.call_later(rest_seconds, self._look)
         else:
             self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:
-        """As uvicorn does, in the shape that clients read."""
-        body = msgspec.json.encode({"error": msg})
-        own = (
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        )
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *own)]
-        self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", body)))
-        self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        if self._ordinary is not None and self._ordinary.is_busy:
+            self._ordinary.data_received(data)
+            return
+        self._unread = self._unread + data if self._unread else data
+        if self._under_way is None and not self._is_write_paused:
+            self._read()
+        elif not self._is_read_paused:
+            self._is_read_paused = True
+            self.transport.pause_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_deadline()
-        super().connection_lost(exc)
+    def _read(self) -> None:
+        """Begin with the next request of what has come."""
+        data = self._unread
+        head = _read_head(data) if self._events is not None else None
+        if head is None:
+            self._hand_over()
+        elif head.end > len(data):
+            self._expect_rest()
+        else:
+            self._forget_deadline()
+            self._unread = data[head.end :]
+            self._begin(head, data[head.start : head.end])
+
+    def _hand_over(self) -> None:
+        self._resume_reading()  # from here on it is uvicorn that pauses it
+        if self._ordinary is None:
+            self._ordinary = self._make_ordinary()
+            self._ordinary.connection_made(self.transport)
+        data, self._unread = self._unread, b""
+        self._ordinary.data_received(data)
+
+    def _expect_rest(self) -> None:
+        if self._deadline is None:
+            self._deadline = self._loop.call_later(ordinary.ARRIVAL_SECONDS, self.transport.close)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def on_message_begin(self) -> None:
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-        self._is_arriving = self._is_in_head = True
-        self._head_bytes = 0
+    def _begin(self, head: _Head, body: bytes) -> None:
+        assert self._events is not None  # noqa: S101 - else no head is read
+        begun = self._events.begin(head.ref, head.headers, body)
+        if begun is None:
+            task = self._loop.create_task(self._events.handle(head.ref, head.headers, body))
+            begun = task, asyncio.Future.result
+        future, finish = begun
+        self._under_way = future
+        self._state.tasks.add(future)  # type: ignore[arg-type]  # uvicorn waits for the last of them, or cancels it
+        future.add_done_callback(partial(self._answer, finish, head.is_kept_alive))
 
-    def on_headers_complete(self) -> None:
-        self._is_in_head = False
-        exchange = self._exchange()
-        if exchange is None:
-            self._go_ordinary_way()
-            return
-        is_busy = self.cycle is not None and not self.cycle.response_complete
-        self.cycle = exchange
-        if is_busy:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((exchange, self.app))
-        else:
-            exchange.has_turn = True
-
-    def _exchange(self) -> _Exchange | None:
-        """What has come so far as a request for the short cut; None when it must go uvicorn's way."""
-        route = _ROUTE.fullmatch(self.url)
-        parser = self.parser
-        if route is None or self._events is None or parser.get_method() != b"POST":
-            return None
-        headers = dict(self.headers)
-        length = headers.get(b"content-length", b"")
-        # Seven digits: enough to be too long, and few enough to be read at no cost.
-        if not length.isdigit() or len(length) > 7 or int(length) > SHORT_BODY_BYTES:
-            return None
-        is_plain = parser.get_http_version() == "1.1" and not (b"expect" in headers or b"upgrade" in headers)
-        if not is_plain or self.limit_concurrency is not None:
-            return None
-        keep_alive = parser.should_keep_alive()
-        return _Exchange(str(route[1], "ascii"), headers, keep_alive=keep_alive, message_event=self._unheard)
-
-    def _go_ordinary_way(self) -> None:
-        # Only now is a scope needed. uvicorn makes it with an empty list of headers, which the scope holds too.
-        url, headers, expect_100_continue = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect_100_continue
-        self.headers += headers
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        if isinstance(self.cycle, _Exchange):
-            self.cycle.chunks.append(body)
-        else:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._is_arriving = False
-        self._forget_deadline()
-        exchange = self.cycle
-        if not isinstance(exchange, _Exchange):
-            super().on_message_complete()
-            return
-        exchange.more_body = False
-        if exchange.has_turn:
-            self._start(exchange)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """The turn of a pipelined request has come, or of an ordinary one that waited for nothing."""
-        if not isinstance(cycle, _Exchange):
-            super()._start_asgi_task(cycle, app)
-            return
-        cycle.has_turn = True
-        if not cycle.more_body:
-            self._start(cycle)
-
-    def _start(self, exchange: _Exchange) -> None:
-        task = self.loop.create_task(self._answer(exchange))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _answer(self, exchange: _Exchange) -> None:
-        assert self._events is not None  # noqa: S101 - else there is no exchange
+    def _answer(
+        self, finish: Callable[["asyncio.Future[Any]"], Answer], is_kept_alive: bool, future: "asyncio.Future[Any]"
+    ) -> None:
+        self._state.tasks.discard(future)
+        self._under_way = None
         is_answered = False
         try:
-            chunks = exchange.chunks
-            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            answer = await self._events.handle(exchange.ref, exchange.request_headers, body)
-            if self.flow.write_paused:
-                await self.flow.drain()
-            is_answered = True
+            if not future.cancelled():  # which is at the end of a shutdown's patience
+                self._write(finish(future), is_kept_alive=is_kept_alive and not self._is_stopping)
+                is_answered = True
         finally:
-            if not is_answered:
-                # Cancelled at the end of a shutdown's patience, or a bug that the loop reports.
+            if not is_answered:  # that, or a bug that the loop reports
                 self.transport.close()
-        self._write(exchange, *answer)
+        self._rested_at = self._loop.time()
+        self._read_on()
 
-    def _write(self, exchange: _Exchange, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        exchange.response_complete = True
-        if not self.transport.is_closing():
-            lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-            if not exchange.keep_alive:
-                lines.append(b"connection: close\r\n")
-            self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
-            if not exchange.keep_alive:
-                self.transport.close()
-        self.on_response_complete()
+    def _write(self, answer: Answer, *, is_kept_alive: bool) -> None:
+        status, headers, body = answer
+        transport = self.transport
+        if transport.is_closing():
+            return
+        lines = [b"%b: %b\r\n" % header for header in (*self._state.default_headers, *headers)]
+        if not is_kept_alive:
+            lines.append(b"connection: close\r\n")
+        transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+        if not is_kept_alive:
+            transport.close()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.pipeline and not self.transport.is_closing():
-            # uvicorn reads on after every answer: a client that sends faster would fill the memory.
-            self.flow.pause_reading()
+    def _read_on(self) -> None:
+        if self._under_way is not None or self._is_write_paused or self.transport.is_closing():
+            return
+        if self._unread:
+            self._read()
+        if self._under_way is None:
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self._is_read_paused:
+            self._is_read_paused = False
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Whoever does not read its answers gets no more of them."""
+        self._is_write_paused = True
+        if self._ordinary is not None:
+            self._ordinary.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._is_write_paused = False
+        if self._ordinary is not None:
+            self._ordinary.resume_writing()
+        self._read_on()

@@ -4,6 +4,7 @@ Plain verbs (`store.users`, `store.apps`, ...) are functions over a SQLAlchemy c
 and run by `read` and `write`. The hot ones (add_events, claim, settle) are methods, written for each driver.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -191,10 +192,11 @@ class Store(Protocol):
         """Run a plain verb in a transaction: durable when this returns, undone when it raises."""
         ...
 
-    async def add_events(self, new: NewEvents) -> Accepted:
+    def add_events(self, new: NewEvents) -> "asyncio.Future[Accepted]":
         """Store the events of a request with their deliveries and idempotency row, durably, all or none.
 
-        Raises Conflict when the idempotency key was used with another request.
+        The future raises Conflict when the idempotency key was used with another request. It is no coroutine, so that
+        nobody needs a task to wait in.
         """
         ...
 

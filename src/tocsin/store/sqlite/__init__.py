@@ -130,11 +130,14 @@ class SqliteStore:
         finally:
             self._hot.forget()
 
-    async def add_events(self, new: NewEvents) -> Accepted:
-        accepted = cast("Accepted", await self._writer.submit(self._hot.add_events, new))
-        if accepted.has_fanout:
+    def add_events(self, new: NewEvents) -> "asyncio.Future[Accepted]":
+        added: asyncio.Future[Accepted] = self._writer.submit(self._hot.add_events, new)
+        added.add_done_callback(self._wake_for_fanout)
+        return added
+
+    def _wake_for_fanout(self, added: "asyncio.Future[Accepted]") -> None:
+        if not added.cancelled() and added.exception() is None and added.result().has_fanout:
             self._wake()
-        return accepted
 
     def _give_up(self, result: Any) -> None:
         """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves."""
