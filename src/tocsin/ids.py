@@ -38,7 +38,7 @@ _CHANCE = random.Random(os.urandom(32))  # noqa: S311 - no secrets are made of i
 
 def new_hex_id() -> str:
     """24 hexadecimal digits: 60 bits of time and counter, 36 random ones."""
-    return f"{_SEQUENCE.next():015x}{_CHANCE.getrandbits(36):09x}"
+    return f"{_SEQUENCE.next() << 36 | _CHANCE.getrandbits(36):024x}"
 
 
 def first_hex_id(at: datetime) -> str:
@@ -68,7 +68,7 @@ def _millis(at: datetime) -> int:
 
 def new_request_id() -> str:
     """A version 4 UUID; `uuid.uuid4` takes ten times as long, and the hot path makes one for every request."""
-    text = f"{_CHANCE.getrandbits(128):032x}"
+    text = _CHANCE.randbytes(16).hex()
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 

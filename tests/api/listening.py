@@ -39,7 +39,7 @@ class Application:
         if text == "bug":
             raise RuntimeError(text)
         shown = self.answer_body or b"event %b of %b" % (body, ref.encode())
-        return 201, [(b"content-length", str(len(shown)).encode()), (b"x-request-id", b"r-1")], shown
+        return 201, b"content-length: %d\r\nx-request-id: r-1\r\n" % len(shown), shown
 
     async def _held(self, name: str) -> None:
         if name in self.held:

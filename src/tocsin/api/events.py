@@ -29,7 +29,7 @@ from tocsin.verbs import Verbs
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_KEY_LENGTH = 255
 
-_SAFE_HEADERS = [(name.encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
+_SAFE_LINES = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS.items()).encode()
 # Go clients send every field of a user that they do not name.
 _NOBODY = EventUser()
 _PREFIX, _SUFFIX = "/v1/apps/", "/events"
@@ -73,8 +73,9 @@ class EventsEndpoint:
             await self._behind(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        status, own_headers, body = await self.handle(ref, headers, partial(_read, headers, receive))
-        await send({"type": "http.response.start", "status": status, "headers": own_headers})
+        status, lines, body = await self.handle(ref, headers, partial(_read, headers, receive))
+        pairs = [line.split(b": ", 1) for line in lines.splitlines()]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})
 
     def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Begun | None:
@@ -228,21 +229,16 @@ def _invalid(error: msgspec.ValidationError) -> InvalidInput:
 
 
 def _refusal(response: Response, request: str) -> Answer:
-    return response.status_code, [*response.raw_headers, *_headers(request)], bytes(response.body)
+    lines = [b"%b: %b\r\n" % header for header in response.raw_headers]
+    return response.status_code, b"".join((*lines, _own_lines(request))), bytes(response.body)
 
 
 def _acceptance(accepted: Accepted, request: str, *, is_list: bool) -> Answer:
     opening, closing = (b'{"events":[', b"]}") if is_list else (b'{"event":', b"}")
     body = b"".join((opening, b",".join(accepted.bodies), closing))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        *_headers(request),
-    ]
-    if accepted.is_replay:
-        headers.append((b"idempotent-replayed", b"true"))
-    return 201, headers, body
+    lines = b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), _own_lines(request))
+    return 201, lines + b"idempotent-replayed: true\r\n" if accepted.is_replay else lines, body
 
 
-def _headers(request: str) -> list[tuple[bytes, bytes]]:
-    return [(b"x-request-id", request.encode()), *_SAFE_HEADERS]
+def _own_lines(request: str) -> bytes:
+    return b"x-request-id: %b\r\n%b" % (request.encode(), _SAFE_LINES)

@@ -7,10 +7,11 @@ is not plain goes on byte by byte as it came (`api.ordinary`), there to be read 
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
+import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
@@ -18,8 +19,8 @@ from uvicorn.server import ServerState
 from tocsin.api import ordinary
 from tocsin.api.ordinary import Ordinary
 
-Answer = tuple[int, Sequence[tuple[bytes, bytes]], bytes]
-"""Status, headers with lower-case names, body."""
+Answer = tuple[int, bytes, bytes]
+"""Status, the lines of its headers (with lower-case names, each with its CRLF), body."""
 
 Begun = tuple["asyncio.Future[Any]", Callable[["asyncio.Future[Any]"], Answer]]
 """What an answer waits for, and what makes the answer of it."""
@@ -49,19 +50,14 @@ class AnswersEvents(Protocol):
         ...
 
 
-class _Head:
-    """The head of a plain request. `end` is where its body ends."""
+class _Head(msgspec.Struct, frozen=True):
+    """The head of a plain request, with where its body starts and ends."""
 
-    __slots__ = ("end", "headers", "is_kept_alive", "ref", "start")
-
-    def __init__(
-        self, ref: str, headers: Mapping[bytes, bytes], start: int, length: int, *, is_kept_alive: bool
-    ) -> None:
-        self.ref = ref
-        self.headers = headers
-        self.start = start
-        self.end = start + length
-        self.is_kept_alive = is_kept_alive
+    ref: str
+    headers: Mapping[bytes, bytes]
+    start: int
+    end: int
+    is_kept_alive: bool
 
 
 def _read_head(data: bytes) -> _Head | None:
@@ -82,7 +78,8 @@ def _read_head(data: bytes) -> _Head | None:
     is_kept_alive = _KEPT_ALIVE.get(headers.get(b"connection", b"keep-alive").lower())
     if is_kept_alive is None or not _NEGOTIATED.isdisjoint(headers):
         return None
-    return _Head(str(match[1], "ascii"), headers, match.end(), int(length), is_kept_alive=is_kept_alive)
+    start = match.end()
+    return _Head(str(match[1], "ascii"), headers, start, start + int(length), is_kept_alive)
 
 
 class Listener(asyncio.Protocol):
@@ -217,14 +214,13 @@ class Listener(asyncio.Protocol):
         self._read_on()
 
     def _write(self, answer: Answer, *, is_kept_alive: bool) -> None:
-        status, headers, body = answer
+        status, lines, body = answer
         transport = self.transport
         if transport.is_closing():
             return
-        lines = [b"%b: %b\r\n" % header for header in (*self._state.default_headers, *headers)]
-        if not is_kept_alive:
-            lines.append(b"connection: close\r\n")
-        transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+        date = [b"%b: %b\r\n" % header for header in self._state.default_headers]
+        end = b"\r\n" if is_kept_alive else b"connection: close\r\n\r\n"
+        transport.write(b"".join((STATUS_LINE[status], *date, lines, end, body)))
         if not is_kept_alive:
             transport.close()
 
