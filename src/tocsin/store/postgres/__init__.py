@@ -139,14 +139,20 @@ class PostgresStore:
         if self._is_closed:
             raise StoreError("the database is closed")
 
-    async def add_events(self, new: NewEvents) -> Accepted:
-        accepted = cast("Accepted", await self._ingest_line.submit(new))
+    def add_events(self, new: NewEvents) -> "asyncio.Future[Accepted]":
+        added: asyncio.Future[Accepted] = self._ingest_line.submit(new)
+        added.add_done_callback(self._tell_of_work)
+        return added
+
+    def _tell_of_work(self, added: "asyncio.Future[Accepted]") -> None:
+        if added.cancelled() or added.exception() is not None:
+            return
+        accepted = added.result()
         if accepted.has_fanout:
             self._wake(None)
-            self._signals.tell(None, is_change=False)
+            self._signals.tell(None)
         elif accepted.waiting:
             self._signals.tell(accepted.waiting)
-        return accepted
 
     def _give_up(self, result: Any) -> None:
         """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves."""
