@@ -11,6 +11,7 @@ from tests.postgres import PgBouncer, PostgresServer
 from tocsin.catalogue import Catalogue
 from tocsin.clock import SystemClock
 from tocsin.dispatch import Dispatcher
+from tocsin.store.migrate import newest_revision
 from tocsin.store.postgres import open_postgres
 
 EMPTY = """
@@ -71,4 +72,6 @@ def migrated_postgres_url(tables_url: str) -> str:
 async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute(EMPTY)
+    await connection.execute("DELETE FROM alembic_version")  # a test may have put another revision there
+    await connection.execute("INSERT INTO alembic_version VALUES ($1)", newest_revision())
     await connection.close()

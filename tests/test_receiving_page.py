@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.platforms.signing import new_secret, sign
+from tocsin.platforms.signing import Signer, new_secret
 
 PAGE = (Path(__file__).parent.parent / "docs" / "receiving.md").read_text(encoding="utf-8")
 BODY = '{"type":"deployment","app_name":"café"}'.encode()
@@ -21,7 +21,7 @@ def signed(*, age_seconds: int = 0, secret: str = SECRET) -> dict[str, str]:
     return {
         "webhook-id": "01a20763eb46000c65f25ac0",
         "webhook-timestamp": timestamp,
-        "webhook-signature": "v1,bm90IG91cnM= " + sign(secret, "01a20763eb46000c65f25ac0", timestamp, BODY),
+        "webhook-signature": "v1,bm90IG91cnM= " + Signer(secret).sign("01a20763eb46000c65f25ac0", timestamp, BODY),
     }
 
 

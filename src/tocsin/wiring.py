@@ -30,6 +30,7 @@ from tocsin.metrics import Metrics
 from tocsin.notifiers import Notifiers
 from tocsin.platforms import load_platforms
 from tocsin.platforms.base import Platform
+from tocsin.sending import Sender
 from tocsin.settings import Role, Settings
 from tocsin.slots import Slots
 from tocsin.store.health import Readiness
@@ -142,13 +143,17 @@ async def build(
         is_migrating=is_migrating,
     )
     unsubscribe = Unsubscribe(store=store, clock=clock, key=keyring.derive("unsubscribe links"), public_url=public_url)
-    deliver = Deliver(
-        store=store,
+    sender = Sender(
         clock=clock,
         platforms=platforms,
         network=egress,
         members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
         unsubscribe_url=unsubscribe.url,
+    )
+    deliver = Deliver(
+        store=store,
+        clock=clock,
+        sender=sender,
         pace=Pace(
             schedule_seconds=settings.retry_schedule,
             timeout_seconds=settings.delivery_timeout,

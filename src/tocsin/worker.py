@@ -1,10 +1,11 @@
 """Who makes attempts when: claims what is due, bounds what is under way, drains on a stop.
 
-Stop before: the store, which holds what is due. Stop after: `deliver`, one task for each attempt.
+Stop before: the store, which holds what is due. Stop after: `deliver`, which says when an attempt has ended.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -16,7 +17,7 @@ from tocsin.lanes import Lanes
 from tocsin.slots import Slots
 from tocsin.store.leases import list_due_notifiers, release
 from tocsin.store.notifiers import find_sendables
-from tocsin.store.port import Accepted, Claim, Store
+from tocsin.store.port import Accepted, Claim, Settlement, Store
 
 POLL_SECONDS = 1.0
 """How long at most the worker trusts its agenda: a lost wake-up costs a second, never a delivery."""
@@ -26,6 +27,8 @@ CLAIM_SIZE = 64
 """Deliveries of one notifier that are claimed at once, at most."""
 
 STORE_PAUSE_SECONDS = 0.5
+LAST_SECONDS = 5.0
+"""How long a stop waits for the outcomes of what it cut short to be on disk."""
 
 
 class Worker:
@@ -46,7 +49,9 @@ class Worker:
         self._ready = ready
         self._loop = asyncio.get_running_loop()
         self._agenda: dict[str, datetime] = {}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._unsettled = 0
+        self._giving_back: set[asyncio.Task[None]] = set()
+        self._all_settled = asyncio.Event()
         self._in_round = asyncio.Lock()
         self._woken = asyncio.Event()
         self._is_stale = True
@@ -87,8 +92,9 @@ class Worker:
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._unsettled:
+            self._all_settled.clear()
+            await self._all_settled.wait()
 
     async def drain(self, *, patience_seconds: float) -> None:
         """Claim no more, let what is under way end, and give back what has not begun or does not end in time."""
@@ -97,12 +103,14 @@ class Worker:
         self._woken.set()
         async with self._in_round:  # a claim that is on its way would be leased and known to nobody
             await self._release(self._lanes.withdraw(lambda _: True))
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=patience_seconds)
-        for task in self._under_way:
-            task.cancel()
-        if self._under_way:
-            await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._wait_for_settled(patience_seconds)
+        self._deliver.cut_short()
+        await self._wait_for_settled(LAST_SECONDS)
+
+    async def _wait_for_settled(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.settled()
 
     async def _round(self) -> None:
         if self._is_stale or self._clock.monotonic() - self._refreshed >= REFRESH_SECONDS:
@@ -208,29 +216,38 @@ class Worker:
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:
-        task = self._loop.create_task(self._work(claim))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-
-    async def _work(self, claim: Claim) -> None:
-        if self._deliver.is_too_late(claim):
-            self._end(claim)
-            await self._release([claim])
+        self._unsettled += 1
+        if not self._deliver.is_too_late(claim):
+            self._deliver.begin(claim, self._sent, self._settled)
             return
-        try:
-            settlement = await self._deliver.attempt(claim)
-        finally:
-            # The receiver is free again, before the outcome is on disk.
-            self._slots.give_back(claim.notifier.id)
-            self._end(claim)
-        await self._deliver.settle(claim, settlement)
-        if settlement.next_attempt_at is not None:
-            self._plan(claim.notifier.id, settlement.next_attempt_at)
-            self._woken.set()
+        task = self._loop.create_task(self._give_back(claim))
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
 
-    def _end(self, claim: Claim) -> None:
+    async def _give_back(self, claim: Claim) -> None:
+        self._leave(claim)
+        await self._release([claim])
+        self._count_settled()
+
+    def _sent(self, claim: Claim) -> None:
+        # The receiver is free again, before the outcome is on disk.
+        self._slots.give_back(claim.notifier.id)
+        self._leave(claim)
+
+    def _leave(self, claim: Claim) -> None:
         following = self._lanes.leave(claim.notifier.id)
         if following is not None:
             self._begin(following)
         if self._is_behind:
             self._woken.set()
+
+    def _settled(self, claim: Claim, settlement: Settlement) -> None:
+        self._count_settled()
+        if settlement.next_attempt_at is not None:
+            self._plan(claim.notifier.id, settlement.next_attempt_at)
+            self._woken.set()
+
+    def _count_settled(self) -> None:
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._all_settled.set()

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from tests.store.cast import settle
 from tocsin.dates import parse_instant
 from tocsin.ingest import Draft
 from tocsin.model import Attempt, AttemptOutcome, DeliveryReason, DeliveryState
@@ -58,7 +59,8 @@ async def fail(world, notifier) -> None:
             response_status=410,
             response_body="gone",
         )
-        await world.store.settle(
+        await settle(
+            world.store,
             Settlement(
                 delivery_id=claim.delivery_id,
                 lease_token=claim.lease_token,
@@ -66,7 +68,7 @@ async def fail(world, notifier) -> None:
                 state=DeliveryState.FAILED,
                 reason=DeliveryReason.GONE,
                 finished_at=now,
-            )
+            ),
         )
 
 

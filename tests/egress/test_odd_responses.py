@@ -85,19 +85,17 @@ class Wire:
 
 def _feed(pieces: list[bytes]) -> Seen:
     with socket.socket() as unused:
-        connection = Connection(key="", opened_socket=unused, on_lost=lambda _: None)
+        connection = Connection(key="", opened_socket=unused, on_free=lambda _: None, on_lost=lambda _: None)
         wire = Wire()
         connection.connection_made(wire)  # type: ignore[arg-type]  # has what is used of a transport
-        waiter = connection.send(b"")
+        outcomes: list[Response | PlatformError] = []
+        connection.send(b"", outcomes.append)
         for piece in pieces:
             if not wire.is_closed:
                 connection.data_received(piece)
         connection.connection_lost(None)
-    error = waiter.exception()
-    if isinstance(error, PlatformError):
-        return error.reason
-    response = waiter.result()
-    return response.status, response.body
+    (outcome,) = outcomes
+    return outcome.reason if isinstance(outcome, PlatformError) else (outcome.status, outcome.body)
 
 
 @pytest.mark.parametrize("name", RESPONSES)

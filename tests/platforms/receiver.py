@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from tocsin.errors import TemporaryFailure
 from tocsin.model import Reason, Request, Response
+from tocsin.platforms.base import HttpPlatform, MailPlatform, Outgoing, Platform
 
 
 class Receiver:
@@ -38,6 +40,24 @@ async def receiving(answer: tuple[int, bytes] | None = (200, b"ok")) -> AsyncIte
     async with server:
         receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks/T0KENinTHEpath"
         yield receiver
+
+
+class Network(Protocol):
+    """What `send` sends through."""
+
+    async def request(self, request: Request) -> Response: ...
+
+    async def send_mail(self, message: EmailMessage, *, recipient: str) -> Response: ...
+
+
+async def send(platform: Platform, outgoing: Outgoing, network: Network) -> Response:
+    """One attempt, as `tocsin.sending` makes it: returns the answer that was taken, and raises otherwise."""
+    if isinstance(platform, MailPlatform):
+        return await platform.send(outgoing, network)
+    assert isinstance(platform, HttpPlatform)
+    response = await network.request(platform.request(outgoing))
+    platform.check(response)
+    return response
 
 
 class PlainNetwork:

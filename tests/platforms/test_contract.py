@@ -13,7 +13,7 @@ from hypothesis import settings as effort
 import tocsin.platforms
 from tests.platforms.cast import BODY, EXTREMES, PATH_TOKEN, SECRET, make_message, make_outgoing, messages_of_any_kind
 from tests.platforms.limits import check_request
-from tests.platforms.receiver import CannedNetwork, FailingNetwork
+from tests.platforms.receiver import CannedNetwork, FailingNetwork, send
 from tocsin.errors import InvalidInput, PermanentFailure, PlatformError, TemporaryFailure
 from tocsin.ids import derived_hex_id
 from tocsin.model import Message, Reason, Response
@@ -94,6 +94,11 @@ def test_it_describes_itself(platform: Platform) -> None:
     assert set(platform.any_of) <= set(names)
     assert all(setting.label and setting.help.endswith(".") for setting in platform.settings)
     assert all(setting.secret for setting in platform.settings if setting.kind is SettingKind.URL)
+
+
+@every_http_platform
+def test_what_has_to_be_looked_up_first_is_for_mail_alone(platform: HttpPlatform) -> None:
+    assert all(setting.kind is not SettingKind.MEMBERS for setting in platform.settings)
 
 
 @every_platform
@@ -222,7 +227,7 @@ def expected_reason(status: int) -> Reason:
 async def test_a_network_failure_is_tried_again(platform: Platform, reason: Reason) -> None:
     network = FailingNetwork(TemporaryFailure(reason, "no luck"))
     with pytest.raises(TemporaryFailure) as failed:
-        await platform.send(make_outgoing(good_settings(platform)), network)
+        await send(platform, make_outgoing(good_settings(platform)), network)
     assert failed.value.reason is reason
 
 
@@ -230,14 +235,14 @@ async def test_a_network_failure_is_tried_again(platform: Platform, reason: Reas
 async def test_a_notifier_without_settings_is_misconfigured(platform: Platform) -> None:
     network = FailingNetwork(AssertionError("nothing is sent"))
     with pytest.raises(PermanentFailure) as failed:
-        await platform.send(make_outgoing({}), network)
+        await send(platform, make_outgoing({}), network)
     assert failed.value.reason is Reason.MISCONFIGURED
 
 
 @every_platform
 async def test_an_accepted_message_returns_the_answer(platform: Platform) -> None:
     response = Response(status=250 if platform.requires else 200, body=b"ok")
-    assert await platform.send(make_outgoing(good_settings(platform)), CannedNetwork(response)) == response
+    assert await send(platform, make_outgoing(good_settings(platform)), CannedNetwork(response)) == response
 
 
 @every_http_platform
@@ -246,7 +251,7 @@ async def test_no_secret_shows_in_reprs_and_errors(platform: HttpPlatform, statu
     outgoing = make_outgoing(good_settings(platform), make_message())
     network = CannedNetwork(Response(status=status, body=PATH_TOKEN.encode()))
     with pytest.raises(PlatformError) as failed:
-        await platform.send(outgoing, network)
+        await send(platform, outgoing, network)
     shown = f"{platform.request(outgoing)!r} {failed.value!r} {failed.value}"
     assert PATH_TOKEN not in shown
     assert SECRET not in shown

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.platforms.cast import NASTY, make_message, make_outgoing
-from tests.platforms.receiver import PlainNetwork, receiving
+from tests.platforms.receiver import PlainNetwork, receiving, send
 from tocsin.errors import PermanentFailure, PlatformError, TemporaryFailure
 from tocsin.model import Field, Reason, Severity
 from tocsin.platforms.rocket_chat import RocketChatPlatform, literal, literal_block, payload
@@ -78,7 +78,7 @@ def test_each_severity_has_its_colour(severity: Severity) -> None:
 
 async def test_a_success_is_a_delivery() -> None:
     async with receiving((200, b'{"success":true}')) as receiver:
-        await ROCKET_CHAT.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+        await send(ROCKET_CHAT, make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
     [(_, headers, body)] = receiver.received
     assert headers["content-type"] == "application/json"
     assert json.loads(body) == payload(make_message())
@@ -102,7 +102,7 @@ async def test_answers_are_read_as_rocket_chat_means_them(
 ) -> None:
     async with receiving((status, body)) as receiver:
         with pytest.raises(failure) as failed:
-            await ROCKET_CHAT.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+            await send(ROCKET_CHAT, make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
     assert failed.value.reason is reason
     assert "\x1b" not in str(failed.value)
 
@@ -110,4 +110,4 @@ async def test_answers_are_read_as_rocket_chat_means_them(
 @pytest.mark.parametrize("body", [b"", b"ok", b"[]", b'{"success":"yes"}', b"\xff"])
 async def test_an_odd_body_with_a_good_status_is_a_delivery(body: bytes) -> None:
     async with receiving((200, body)) as receiver:
-        await ROCKET_CHAT.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+        await send(ROCKET_CHAT, make_outgoing({"webhook_url": receiver.url}), PlainNetwork())

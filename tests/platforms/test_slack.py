@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.platforms.cast import NASTY, make_message, make_outgoing
-from tests.platforms.receiver import PlainNetwork, receiving
+from tests.platforms.receiver import PlainNetwork, receiving, send
 from tocsin.errors import PermanentFailure, PlatformError, TemporaryFailure
 from tocsin.model import Field, Reason, Response, Severity
 from tocsin.platforms.slack import SlackPlatform, payload
@@ -72,7 +72,7 @@ def test_a_mail_address_stays_as_it_is() -> None:
 
 async def test_slack_gets_json_and_its_ok_is_a_delivery() -> None:
     async with receiving((200, b"ok")) as receiver:
-        response = await SLACK.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+        response = await send(SLACK, make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
     [(_, headers, body)] = receiver.received
     assert response.body == b"ok"
     assert headers["content-type"] == "application/json"
@@ -103,7 +103,7 @@ async def test_answers_are_read_as_slack_means_them(
 ) -> None:
     async with receiving((status, body)) as receiver:
         with pytest.raises(failure) as failed:
-            await SLACK.send(make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+            await send(SLACK, make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
     assert failed.value.reason is reason
 
 

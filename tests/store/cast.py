@@ -1,5 +1,6 @@
 """The cast of the store's tests: who owns what, events as they arrive, and a dispatch that does as it is told."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -150,13 +151,26 @@ class Stage(msgspec.Struct, frozen=True):
         return await self.store.read(list_attempts, delivery_id)
 
     async def deliver(self, claim: Claim) -> bool:
-        return await self.store.settle(delivered(claim, self.clock.now()))
+        return await self.settle(delivered(claim, self.clock.now()))
 
     async def fail(self, claim: Claim) -> bool:
-        return await self.store.settle(failed(claim, self.clock.now()))
+        return await self.settle(failed(claim, self.clock.now()))
+
+    async def settle(self, settlement: Settlement) -> bool:
+        return await settle(self.store, settlement)
 
     async def count(self, table: sa.Table) -> int:
         return await self.store.read(count_rows, table)
+
+
+async def settle(store: Store, settlement: Settlement) -> bool:
+    """Settle, and wait for the answer: whether the lease was still held."""
+    answer: asyncio.Future[bool | Exception] = asyncio.get_running_loop().create_future()
+    store.settle(settlement, answer.set_result)
+    held = await answer
+    if isinstance(held, Exception):
+        raise held
+    return held
 
 
 def delivered(claim: Claim, at: datetime) -> Settlement:

@@ -29,7 +29,7 @@ async def test_what_is_not_due_is_not_claimed(stage: Stage) -> None:
     notifier = await stage.add_notifier()
     await stage.ingest()
     [claim] = await stage.claim(notifier)
-    assert await stage.store.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
+    assert await stage.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
     due_at = stage.clock.now() + MINUTE
     assert await stage.store.claim({notifier.id: 5}) == Claimed(claims=(), next_due={notifier.id: due_at})
     stage.clock.advance(MINUTE)
@@ -41,7 +41,7 @@ async def test_a_claim_takes_at_most_the_slots_given_and_the_earliest_due(stage:
     notifier = await stage.add_notifier()
     late = await stage.ingest()
     [claim] = await stage.claim(notifier)
-    await stage.store.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
+    await stage.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
     middle = await stage.ingest(stage.event(), stage.event())
     stage.clock.advance(MINUTE)
     claimed = await stage.store.claim({notifier.id: 2})
@@ -109,7 +109,7 @@ async def test_a_delivered_attempt_ends_the_delivery(stage: Stage) -> None:
     await stage.ingest()
     [claim] = await stage.claim(notifier)
     settlement = delivered(claim, stage.clock.now())
-    assert await stage.store.settle(settlement)
+    assert await stage.settle(settlement)
     delivery = await stage.delivery()
     assert (delivery.state, delivery.finished_at) == (DeliveryState.DELIVERED, stage.clock.now())
     assert await stage.attempts(claim.delivery_id) == [settlement.attempt]
@@ -133,7 +133,7 @@ async def test_attempts_are_listed_in_order(stage: Stage) -> None:
     await stage.ingest()
     for _ in range(3):
         [claim] = await stage.claim(notifier)
-        await stage.store.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
+        await stage.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
         stage.clock.advance(MINUTE)
     [claim] = await stage.claim(notifier)
     await stage.deliver(claim)
@@ -186,9 +186,7 @@ async def test_an_attempt_settled_twice_at_once_counts_once(stage: Stage) -> Non
     await stage.ingest(stage.event(), stage.event())
     one, two = await stage.claim(notifier)
     again = to_retry(two, stage.clock.now(), after=MINUTE)
-    settled = await asyncio.gather(
-        stage.deliver(one), stage.deliver(one), stage.store.settle(again), stage.store.settle(again)
-    )
+    settled = await asyncio.gather(stage.deliver(one), stage.deliver(one), stage.settle(again), stage.settle(again))
     assert settled == [True] * 4
     assert [len(await stage.attempts(claim.delivery_id)) for claim in (one, two)] == [1, 1]
 
@@ -199,10 +197,10 @@ async def test_an_attempt_that_was_recorded_unbeknown_to_its_worker_may_be_settl
     now = stage.clock.now()
     claims = await stage.claim(notifier)
     for settlement in (delivered(claims[0], now), to_retry(claims[1], now, after=MINUTE)):
-        assert await stage.store.settle(settlement)
+        assert await stage.settle(settlement)
         before = await stage.deliveries()
         stage.clock.advance(1)
-        assert await stage.store.settle(settlement)
+        assert await stage.settle(settlement)
         assert await stage.deliveries() == before
         assert await stage.attempts(settlement.delivery_id) == [settlement.attempt]
 
@@ -213,7 +211,7 @@ async def test_two_outcomes_of_one_lease_count_once(stage: Stage) -> None:
     [claim] = await stage.claim(notifier)
     now = stage.clock.now()
     one, two = delivered(claim, now), failed(claim, now + timedelta(seconds=1))
-    assert sorted(await asyncio.gather(stage.store.settle(one), stage.store.settle(two))) == [False, True]
+    assert sorted(await asyncio.gather(stage.settle(one), stage.settle(two))) == [False, True]
     assert len(await stage.attempts(claim.delivery_id)) == 1
 
 
@@ -289,7 +287,7 @@ async def test_a_settled_attempt_starts_the_count_of_lost_leases_anew(stage: Sta
         assert len(await stage.claim(notifier)) == 1
         await lose_leases(stage)
     [claim] = await stage.claim(notifier)
-    await stage.store.settle(to_retry(claim, stage.clock.now(), after=timedelta(0)))
+    await stage.settle(to_retry(claim, stage.clock.now(), after=timedelta(0)))
     for _ in range(MAX_LOST_LEASES - 1):
         assert len(await stage.claim(notifier)) == 1
         await lose_leases(stage)
@@ -307,7 +305,7 @@ async def test_due_notifiers_are_listed_with_their_first_due_time(stage: Stage) 
     await stage.ingest()
     received_at = stage.clock.now()
     [claim] = await stage.claim(two)
-    await stage.store.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
+    await stage.settle(to_retry(claim, stage.clock.now(), after=MINUTE))
     stage.clock.advance(MINUTE * 2)
     await stage.ingest()
     due = dict(await stage.store.read(list_due_notifiers, PLATFORMS))

@@ -73,7 +73,7 @@ async def test_what_comes_back_to_a_notifier_turned_off_is_cancelled(stage: Stag
     await stage.ingest()
     [claim] = await stage.claim(notifier)
     await stage.edit_notifier(notifier, active=False, state=NotifierState.OFF)
-    await stage.store.settle(to_retry(claim, stage.clock.now(), after=HOUR))
+    await stage.settle(to_retry(claim, stage.clock.now(), after=HOUR))
     assert await stage.store.write(cancel_unwanted, at=stage.clock.now()) == 1
     assert (await stage.delivery()).state == DeliveryState.CANCELLED
 
@@ -85,7 +85,7 @@ async def test_what_comes_back_to_a_removed_notifier_or_app_is_cancelled_with_it
     await stage.store.write(remove_notifier, removed.id, at=stage.clock.now())
     await stage.store.write(remove_all_notifiers, APP, last_event_id="none", at=stage.clock.now())
     for claim in claims:
-        await stage.store.settle(to_retry(claim, stage.clock.now(), after=HOUR))
+        await stage.settle(to_retry(claim, stage.clock.now(), after=HOUR))
     assert (await stage.store.read(find_chores, stage.clock.now())).has_unwanted
     assert await stage.store.write(cancel_unwanted, at=stage.clock.now()) == 2
     reasons = {one.notifier_name: one.reason for one in await stage.deliveries()}

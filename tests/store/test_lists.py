@@ -100,7 +100,7 @@ async def live_in_every_way(stage: Stage, *, seed: int) -> None:
 
 
 def retry_later(stage: Stage) -> Any:
-    return lambda claim: stage.store.settle(to_retry(claim, stage.clock.now(), after=HOUR))
+    return lambda claim: stage.settle(to_retry(claim, stage.clock.now(), after=HOUR))
 
 
 async def leave(_: Any) -> None:

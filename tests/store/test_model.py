@@ -139,7 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
             "failed": failed(claim, now),
             "retry": to_retry(claim, now, after=timedelta(seconds=30)),
         }[how]
-        assert self.run(self.stage.store.settle(settlement))
+        assert self.run(self.stage.settle(settlement))
         known.state, known.lease, known.lost_in_a_row = settlement.state, None, 0
         known.outcomes.append(settlement.attempt.outcome)
         known.due_at = settlement.next_attempt_at or known.due_at
@@ -148,7 +148,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     def settle_late(self, pick: int) -> None:
         claim = self.lost[pick % len(self.lost)]
-        assert not self.run(self.stage.store.settle(delivered(claim, self.stage.clock.now())))
+        assert not self.run(self.stage.settle(delivered(claim, self.stage.clock.now())))
 
     @rule(seconds=st.sampled_from([1, 20, 30, 50]))
     def advance(self, seconds: int) -> None:

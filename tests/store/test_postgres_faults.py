@@ -9,7 +9,7 @@ import pytest
 
 from tests.postgres import PostgresServer
 from tests.proxy import Moment, Proxy
-from tests.store.cast import APP, FakeDispatch, Stage, count_rows, delivered, insert_cast
+from tests.store.cast import APP, FakeDispatch, Stage, count_rows, delivered, insert_cast, settle
 from tocsin.clock import ManualClock
 from tocsin.errors import ConfigError, StoreError
 from tocsin.model import DeliveryState
@@ -193,7 +193,7 @@ async def test_an_outcome_whose_row_is_locked_can_be_recorded_later_and_holds_no
     locked, free = await far.claim(notifier)
     async with direct.transaction():
         await direct.execute("SELECT FROM deliveries WHERE id = $1 FOR UPDATE", locked.delivery_id)
-        outcomes = [far.store.settle(delivered(claim, far.clock.now())) for claim in (locked, free)]
+        outcomes = [settle(far.store, delivered(claim, far.clock.now())) for claim in (locked, free)]
         refused, settled = await asyncio.gather(*outcomes, return_exceptions=True)
     assert isinstance(refused, StoreError)
     assert settled is True

@@ -59,7 +59,7 @@ async def test_every_write_is_refused_while_the_database_is_locked_and_works_aga
     event = stage.event()
 
     def calls():
-        yield stage.store.settle(delivered(claim, stage.clock.now()))
+        yield stage.settle(delivered(claim, stage.clock.now()))
         yield stage.store.add_events(NewEvents(app_id=APP, events=(event,)))
         yield stage.store.claim({notifier.id: 1})
         yield stage.store.write(list_notifiers, APP)

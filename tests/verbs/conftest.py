@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.store.cast import settle
 from tocsin.alerts import Alerts
 from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
@@ -102,14 +103,15 @@ class World:
             outcome = decided.pop("outcome")
             now = self.clock.now()
             attempt = Attempt(number=claim.attempt, started_at=now, duration_ms=1, outcome=outcome)
-            await self.store.settle(
+            await settle(
+                self.store,
                 Settlement(
                     delivery_id=claim.delivery_id,
                     lease_token=claim.lease_token,
                     attempt=attempt,
                     finished_at=now,
                     **decided,
-                )
+                ),
             )
 
 

@@ -6,8 +6,9 @@ certificate store is taken from the environment. `mail.py` speaks SMTP to the op
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from email.message import EmailMessage
+from functools import partial
 from typing import Protocol
 
 from tocsin.clock import Clock, SystemClock
@@ -46,8 +47,12 @@ class _Route:
         self.keys: tuple[object, ...] = ()
 
 
+OnEnd = Callable[[Response | BaseException], None]
+"""Gets the answer to a request, or why there is none."""
+
+
 class Egress:
-    """Implements `tocsin.platforms.base.Network`. Belongs to one event loop; close it with `aclose`."""
+    """Implements `tocsin.sending.Network`. Belongs to one event loop; close it with `aclose`."""
 
     def __init__(
         self,
@@ -69,30 +74,54 @@ class Egress:
         self._heads = HeadWriter(user_agent)
         self._routes: dict[str, _Route] = {}
         self._pool = Pool(clock=clock, per_address=idle_per_address)
-        self._deadlines = Deadlines(timeout_seconds)
         self._open: set[Connection] = set()
-        self._dialler = Dialler(policy=policy, ssl_context=ssl_context or client_context(), on_lost=self._forget)
+        self._deadlines = Deadlines(timeout_seconds, self._open)
+        self._loop = asyncio.get_running_loop()
+        self._dialler = Dialler(
+            policy=policy,
+            ssl_context=ssl_context or client_context(),
+            on_free=self._pool.put,
+            on_lost=self._forget,
+        )
         self._is_closed = False
 
-    async def request(self, request: Request, *, pieces: AsyncIterable[bytes] | None = None) -> Response:
+    def begin(self, request: Request, on_end: OnEnd) -> Callable[[], object]:
         """Send one request and read the answer, its body up to 64 KiB, within one deadline.
 
-        `pieces` is a body of unknown length, sent chunked in place of `request.body`. Raises
-        TemporaryFailure(timeout, unreachable, bad_response, too_large) or
-        PermanentFailure(egress_blocked, misconfigured).
+        `on_end` gets the answer, or TemporaryFailure(timeout, unreachable, bad_response, too_large) or
+        PermanentFailure(egress_blocked), never before this returns. Answers with what breaks the request off; what
+        `on_end` gets after that means nothing. Raises what is known at once, such as PermanentFailure(misconfigured).
         """
-        if self._is_closed:
-            raise TemporaryFailure(Reason.UNREACHABLE, "egress is closed")
-        route = self._routes.get(request.url) or self._add_route(request.url)
-        head = self._write_head(route, request, is_chunked=pieces is not None)
-        connection = self._take_idle(route) if pieces is None else None
-        if connection is None:
-            return await self._request_slowly(route, request, head, pieces)
-        self._deadlines.add(connection)
+        route = self._route_of(request)
+        head = self._write_head(route, request)
+        connection = self._take_idle(route) if len(request.body) <= WRITE_BYTES else None
+        if connection is not None:
+            connection.send(
+                head + request.body,
+                on_end,
+                due_at_seconds=self._deadlines.next(),
+                is_head_request=request.method == "HEAD",
+            )
+            return partial(connection.cancel, on_end)
+        task = self._loop.create_task(self._request_slowly(route, request, head))
+        task.add_done_callback(partial(_tell, on_end))
+        return task.cancel
+
+    async def request(self, request: Request, *, pieces: AsyncIterable[bytes] | None = None) -> Response:
+        """As `begin`, for those who wait: what is no answer is raised.
+
+        `pieces` is a body of unknown length, sent chunked in place of `request.body`.
+        """
+        if pieces is not None:
+            route = self._route_of(request)
+            return await self._request_slowly(route, request, self._write_head(route, request, is_chunked=True), pieces)
+        waiter: asyncio.Future[Response] = self._loop.create_future()
+        cancel = self.begin(request, partial(_fill, waiter))
         try:
-            return await self._exchange(connection, request, head)
-        finally:
-            self._deadlines.remove(connection)
+            return await waiter
+        except asyncio.CancelledError:
+            cancel()
+            raise
 
     async def send_mail(self, message: EmailMessage, *, recipient: str) -> Response:
         if self._mail is None:
@@ -111,6 +140,11 @@ class Egress:
             await self._mail.aclose()
         await asyncio.sleep(0)  # aborted connections end in the loop's next turn
 
+    def _route_of(self, request: Request) -> _Route:
+        if self._is_closed:
+            raise TemporaryFailure(Reason.UNREACHABLE, "egress is closed")
+        return self._routes.get(request.url) or self._add_route(request.url)
+
     def _add_route(self, url: str) -> _Route:
         try:
             route = _Route(check_url(url, self._policy))
@@ -121,7 +155,7 @@ class Egress:
         self._routes[url] = route
         return route
 
-    def _write_head(self, route: _Route, request: Request, *, is_chunked: bool) -> bytes:
+    def _write_head(self, route: _Route, request: Request, *, is_chunked: bool = False) -> bytes:
         method = request.method
         start = route.starts.get(method)
         if start is None:
@@ -157,10 +191,10 @@ class Egress:
             raise blocked()
 
     async def _request_slowly(
-        self, route: _Route, request: Request, head: bytes, pieces: AsyncIterable[bytes] | None
+        self, route: _Route, request: Request, head: bytes, pieces: AsyncIterable[bytes] | None = None
     ) -> Response:
-        """The way of a request that needs a name looked up or a connection made."""
-        deadline_seconds = asyncio.get_running_loop().time() + self._timeout_seconds
+        """The way of a request that has to wait: for a name, a connection, or the receiver to take a large body."""
+        deadline_seconds = self._loop.time() + self._timeout_seconds
         phase = "was not resolved"
         connection = None
         try:
@@ -194,43 +228,58 @@ class Egress:
         connection: Connection,
         request: Request,
         head: bytes,
-        pieces: AsyncIterable[bytes] | None = None,
+        pieces: AsyncIterable[bytes] | None,
     ) -> Response:
-        is_small = pieces is None and len(request.body) <= WRITE_BYTES
-        is_sent = True
+        waiter: asyncio.Future[Response] = self._loop.create_future()
+        on_end = partial(_fill, waiter)
+        is_whole = pieces is None and len(request.body) <= WRITE_BYTES
         try:
-            waiter = connection.send(
-                head + request.body if is_small else head, is_head_request=request.method == "HEAD"
+            connection.send(
+                head + request.body if is_whole else head,
+                on_end,
+                is_head_request=request.method == "HEAD",
+                is_whole=is_whole,
             )
             if pieces is not None:
-                is_sent = await _send_chunked(connection, pieces)
-            elif not is_small:
-                is_sent = await _send_slices(connection, request.body)
-            response = await waiter
+                await _send_chunked(connection, pieces)
+            elif not is_whole:
+                await _send_slices(connection, request.body)
+            return await waiter
         except BaseException:
-            connection.abandon()
+            connection.cancel(on_end)
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # taken note of, so that asyncio does not report it
             raise
-        if is_sent:
-            self._pool.put(connection)
-        else:  # answered before it was asked in full
-            connection.abort()
-        return response
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._pool.discard(connection)
 
 
-async def _send_slices(connection: Connection, body: bytes) -> bool:
+def _fill(waiter: asyncio.Future[Response], outcome: Response | BaseException) -> None:
+    if waiter.done():
+        return
+    if isinstance(outcome, BaseException):
+        waiter.set_exception(outcome)
+    else:
+        waiter.set_result(outcome)
+
+
+def _tell(on_end: OnEnd, task: asyncio.Task[Response]) -> None:
+    on_end(asyncio.CancelledError() if task.cancelled() else task.exception() or task.result())
+
+
+async def _send_slices(connection: Connection, body: bytes) -> None:
     view = memoryview(body)
     for start in range(0, len(view), WRITE_BYTES):
-        if not await connection.send_more(view[start : start + WRITE_BYTES]):
-            return start + WRITE_BYTES >= len(view)
-    return True
+        end = start + WRITE_BYTES
+        if not await connection.send_more(view[start:end], is_last=end >= len(view)):
+            return
 
 
-async def _send_chunked(connection: Connection, pieces: AsyncIterable[bytes]) -> bool:
+async def _send_chunked(connection: Connection, pieces: AsyncIterable[bytes]) -> None:
     async for piece in pieces:
-        if piece and not await connection.send_more(b"%x\r\n%b\r\n" % (len(piece), piece)):
-            return False
-    return await connection.send_more(b"0\r\n\r\n")
+        chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
+        if piece and not await connection.send_more(chunk, is_last=False):
+            return
+    await connection.send_more(b"0\r\n\r\n", is_last=True)

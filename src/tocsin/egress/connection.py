@@ -6,11 +6,12 @@ It opens nothing and decides nothing about addresses; `dial.py` hands it a check
 import asyncio
 import socket
 from collections.abc import Callable
+from math import inf
 from typing import cast
 
 import httptools
 
-from tocsin.errors import TemporaryFailure
+from tocsin.errors import PlatformError, TemporaryFailure
 from tocsin.model import Reason, Response
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -19,6 +20,9 @@ MAX_BODY_BYTES = 64 * 1024
 # Everything received for one answer: chunks of a single byte cost six, and chunk extensions are read and forgotten.
 MAX_RAW_BYTES = 1024 * 1024
 WRITE_BYTES = 64 * 1024
+
+Ended = Callable[[Response | PlatformError], None]
+"""Gets the answer to a request, or why there is none: once."""
 
 
 class _Stop(Exception):
@@ -36,25 +40,39 @@ class Connection(asyncio.Protocol):
         "_is_complete",
         "_is_head_complete",
         "_is_head_request",
+        "_is_whole",
         "_keeps_alive",
         "_loop",
+        "_on_end",
+        "_on_free",
         "_on_lost",
+        "_outcome",
         "_parser",
         "_raw_bytes",
         "_socket",
         "_status",
         "_transport",
-        "_waiter",
+        "due_at_seconds",
         "idle_since_seconds",
         "is_open",
         "key",
     )
 
-    def __init__(self, *, key: object, opened_socket: socket.socket, on_lost: Callable[["Connection"], None]) -> None:
+    def __init__(
+        self,
+        *,
+        key: object,
+        opened_socket: socket.socket,
+        on_free: Callable[["Connection"], None],
+        on_lost: Callable[["Connection"], None],
+    ) -> None:
+        """`on_free` is told when a request has ended, `on_lost` when the connection has."""
         self.key = key
         self.is_open = False
+        self.due_at_seconds = inf
         self.idle_since_seconds = 0.0
         self._socket = opened_socket
+        self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
@@ -64,7 +82,8 @@ class Connection(asyncio.Protocol):
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._transport: asyncio.Transport
-        self._waiter: asyncio.Future[Response] | None = None
+        self._on_end: Ended | None = None
+        self._outcome: Response | PlatformError | None = None
         self._can_write: asyncio.Future[None] | None = None
         self._status = 0
         self._head_bytes = 0
@@ -74,31 +93,57 @@ class Connection(asyncio.Protocol):
         self._is_head_complete = False
         self._is_complete = False
         self._is_head_request = False
+        self._is_whole = False
         self._keeps_alive = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
 
     # What egress calls
 
-    def send(self, data: bytes, *, is_head_request: bool = False) -> asyncio.Future[Response]:
-        """Write a request, or its first part, and return what the answer will be put into."""
-        self._begin(is_head_request=is_head_request)
-        waiter = self._waiter = self._loop.create_future()
-        self._transport.write(data)
-        return waiter
+    def send(
+        self,
+        data: bytes,
+        on_end: Ended,
+        *,
+        due_at_seconds: float = inf,
+        is_head_request: bool = False,
+        is_whole: bool = True,
+    ) -> None:
+        """Write a request, or its first part. `on_end` gets the answer, never before this returns.
 
-    async def send_more(self, data: bytes | memoryview) -> bool:
+        `due_at_seconds` is for whoever calls `expire`.
+        """
+        self.due_at_seconds = due_at_seconds
+        self._is_head_request = is_head_request
+        self._is_whole = is_whole
+        self._is_head_complete = self._is_complete = self._keeps_alive = False
+        self._status = self._head_bytes = self._head_lines = self._raw_bytes = self._body_size = 0
+        self._headers = []
+        self._body = []
+        self._outcome = None
+        self._on_end = on_end
+        self._transport.write(data)
+
+    async def send_more(self, data: bytes | memoryview, *, is_last: bool) -> bool:
         """Write more of a request's body, at the receiver's pace; False once the answer is there already."""
-        if self._is_answered() or not self.is_open:
+        if self._on_end is None or not self.is_open:
             return False
         self._transport.write(data)
+        self._is_whole = is_last
         if self._can_write is not None:
             await self._can_write
-        return not self._is_answered()
+        return self._on_end is not None
 
     @property
     def is_reusable(self) -> bool:
-        return self.is_open and self._keeps_alive and self._is_complete and not self._transport.get_write_buffer_size()
+        """Whether both sides have said all they had to, and neither has closed."""
+        return (
+            self.is_open
+            and self._keeps_alive
+            and self._is_complete
+            and self._is_whole
+            and not self._transport.get_write_buffer_size()
+        )
 
     def is_still_quiet(self) -> bool:
         """Ask the kernel whether an idle connection was closed, or written to, since the loop last looked."""
@@ -112,20 +157,22 @@ class Connection(asyncio.Protocol):
 
     def expire(self, timeout_seconds: float) -> None:
         self._fail(Reason.TIMEOUT, f"the host gave no complete answer within {timeout_seconds:g} s")
+        self._report()
 
     def close(self, why: str) -> None:
         self._fail(Reason.UNREACHABLE, why)
+        self._report()
 
     def partial_answer(self) -> Response | None:
         """What of an answer is there, once its head is."""
         return self._answer() if self._is_head_complete else None
 
-    def abandon(self) -> None:
-        """Nobody waits for the answer any more."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.cancel() and not waiter.cancelled():
-            waiter.exception()  # taken note of, so that asyncio does not report it
-        self.abort()
+    def cancel(self, on_end: Ended) -> None:
+        """Nobody waits for the answer any more. Changes nothing once `on_end` was told: others may use this then."""
+        if self._on_end is on_end:
+            self._on_end = None
+            self.due_at_seconds = inf
+            self.abort()
 
     def abort(self) -> None:
         """Close at once, whatever is still to be written or read."""
@@ -139,8 +186,7 @@ class Connection(asyncio.Protocol):
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
-        waiter = self._waiter
-        if waiter is None or waiter.done():  # nothing was asked: whatever this answers, it is no request of ours
+        if self._on_end is None:  # nothing was asked: whatever this answers, it is no request of ours
             self.abort()
             return
         self._raw_bytes += len(data)
@@ -148,17 +194,16 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._keeps_alive = False
-            if not waiter.done():
+            if self._outcome is None:
                 self._fail(Reason.BAD_RESPONSE, f"the answer is not valid HTTP: {error}")
-            elif self.is_open:
-                self.abort()
-            return
-        if waiter.done():
-            return
-        if not self._is_head_complete and self._raw_bytes > MAX_HEAD_BYTES:
-            self._fail_head()
-        elif self._raw_bytes > MAX_RAW_BYTES:
-            self._cut()
+        if self._outcome is None:
+            if not self._is_head_complete and self._raw_bytes > MAX_HEAD_BYTES:
+                self._fail_head()
+            elif self._raw_bytes > MAX_RAW_BYTES:
+                self._cut()
+        if self._outcome is not None:
+            # Not from within the parser: whoever is told may write the next request at once.
+            self._report()
 
     def eof_received(self) -> None:
         self._end()
@@ -225,16 +270,6 @@ class Connection(asyncio.Protocol):
 
     # How an answer ends
 
-    def _begin(self, *, is_head_request: bool) -> None:
-        self._is_head_request = is_head_request
-        self._is_head_complete = self._is_complete = self._keeps_alive = False
-        self._status = self._head_bytes = self._head_lines = self._raw_bytes = self._body_size = 0
-        self._headers = []
-        self._body = []
-
-    def _is_answered(self) -> bool:
-        return self._waiter is None or self._waiter.done()
-
     def _answer(self) -> Response:
         headers = tuple(
             [(name.decode("latin-1").lower(), value.decode("latin-1").strip()) for name, value in self._headers]
@@ -243,9 +278,8 @@ class Connection(asyncio.Protocol):
 
     def _complete(self) -> None:
         self._is_complete = True
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(self._answer())
+        if self._outcome is None:
+            self._outcome = self._answer()
         if self._can_write is not None:
             self.resume_writing()
 
@@ -257,7 +291,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, *, is_reset: bool = False) -> None:
         self.is_open = False
-        if self._is_answered():
+        if self._on_end is None:
             return
         if not self._is_head_complete:
             what = "in the midst of an answer" if self._raw_bytes else "without an answer"
@@ -266,6 +300,7 @@ class Connection(asyncio.Protocol):
             self._fail(Reason.BAD_RESPONSE, "the connection was closed in the midst of an answer")
         else:
             self._cut()
+        self._report()
 
     def _has_length(self) -> bool:
         """Did the headers say where the body ends? Without, it ends with the connection (RFC 9112 6.3)."""
@@ -282,9 +317,17 @@ class Connection(asyncio.Protocol):
         )
 
     def _fail(self, reason: Reason, message: str) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(TemporaryFailure(reason, message, response=self.partial_answer()))
+        if self._outcome is None:
+            self._outcome = TemporaryFailure(reason, message, response=self.partial_answer())
         self._keeps_alive = False
         self.resume_writing()
         self.abort()
+
+    def _report(self) -> None:
+        """Tell the outcome, once there is one, to whoever waits for it."""
+        on_end, outcome = self._on_end, self._outcome
+        if on_end is not None and outcome is not None:
+            self._on_end = None
+            self.due_at_seconds = inf
+            self._on_free(self)
+            on_end(outcome)

@@ -26,10 +26,16 @@ class Dialler:
     """Connects to the first address that answers, and speaks TLS where the URL says so."""
 
     def __init__(
-        self, *, policy: AddressPolicy, ssl_context: ssl.SSLContext, on_lost: Callable[[Connection], None]
+        self,
+        *,
+        policy: AddressPolicy,
+        ssl_context: ssl.SSLContext,
+        on_free: Callable[[Connection], None],
+        on_lost: Callable[[Connection], None],
     ) -> None:
         self._policy = policy
         self._ssl_context = ssl_context
+        self._on_free = on_free
         self._on_lost = on_lost
 
     async def dial(
@@ -75,7 +81,7 @@ class Dialler:
     async def _start(self, opened: socket.socket, address: str, destination: Destination) -> Connection:
         loop = asyncio.get_running_loop()
         key = (destination.scheme, destination.host, address, destination.port)
-        make = partial(Connection, key=key, opened_socket=opened, on_lost=self._on_lost)
+        make = partial(Connection, key=key, opened_socket=opened, on_free=self._on_free, on_lost=self._on_lost)
         try:
             if destination.scheme == "http":
                 _, connection = await loop.create_connection(make, sock=opened)

@@ -39,11 +39,10 @@ class HeadWriter:
 
     def write(self, headers: tuple[tuple[str, str], ...]) -> str:
         """Header lines, each with its line end. Raises PermanentFailure(misconfigured)."""
-        names = tuple([name for name, _ in headers])
+        names, values = zip(*headers, strict=True) if headers else ((), ())
         shape = self._shapes.get(names)
         if shape is None:
             shape = self._add_shape(names)
-        values = tuple([value for _, value in headers])
         joined = "".join(values)
         # isprintable() refuses the tab, which is allowed but rare
         if not (joined.isascii() and joined.isprintable()) and not _VALUE.fullmatch(joined):

@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from tocsin.platforms.base import Platform
+from tocsin.platforms.base import HttpPlatform, MailPlatform, Platform
 
 
 def load_platforms() -> Mapping[str, Platform]:
@@ -34,5 +34,5 @@ def _platforms_of(module_name: str) -> Iterator[type[Platform]]:
     module = importlib.import_module(module_name)
     for _, member in inspect.getmembers(module, inspect.isclass):
         is_own = member.__module__ == module_name
-        if is_own and issubclass(member, Platform) and not inspect.isabstract(member):
+        if is_own and issubclass(member, HttpPlatform | MailPlatform) and not inspect.isabstract(member):
             yield member

@@ -1,7 +1,7 @@
 """The platform contract: what one file in this folder declares so that everything else follows.
 
 A platform turns a message and a notifier's settings into a request, and reads the answer. It knows no store, no
-clock and no socket: what it needs is in `Outgoing`, and what it sends goes through egress.
+clock and no socket: what it needs is in `Outgoing`, and what it gives is sent through egress.
 """
 
 from abc import ABC, abstractmethod
@@ -68,16 +68,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.render(self.body)
 
 
-class Network(Protocol):
-    """The part of egress that platforms use."""
-
-    async def request(self, request: Request) -> Response:
-        """Send one HTTP request and read the answer, within one deadline.
-
-        Raises TemporaryFailure (timeout, unreachable, bad_response) or PermanentFailure (egress_blocked,
-        misconfigured).
-        """
-        ...
+class MailNetwork(Protocol):
+    """The part of egress that mail goes through."""
 
     async def send_mail(self, message: EmailMessage, *, recipient: str) -> Response:
         """Hand one mail to the operator's SMTP server; the response has the server's reply code and text.
@@ -88,7 +80,7 @@ class Network(Protocol):
 
 
 class Platform(ABC):
-    """A kind of destination.
+    """A kind of destination: an `HttpPlatform` or a `MailPlatform`.
 
     `id` never changes once released. `any_of` names settings of which at least one must be given; `requires` names
     the operator's setting without which deliveries wait; `logo` is an SVG document.
@@ -105,13 +97,9 @@ class Platform(ABC):
     signs: ClassVar[bool] = False
     expires_after: ClassVar[timedelta] = timedelta(hours=24)
 
-    @abstractmethod
-    async def send(self, outgoing: Outgoing, network: Network) -> Response:
-        """Make one attempt. Returns what the platform answered when it took the message, and raises otherwise."""
-
 
 class HttpPlatform(Platform):
-    """A platform that takes one HTTP request a message."""
+    """A platform that takes one HTTP request a message: what is sent is known at once, and one answer decides."""
 
     @abstractmethod
     def request(self, outgoing: Outgoing) -> Request:
@@ -119,12 +107,16 @@ class HttpPlatform(Platform):
 
     def check(self, response: Response) -> None:
         """Raise TemporaryFailure or PermanentFailure unless the answer means that the message was taken."""
-        check_status(response)
+        if not 200 <= response.status < 300:
+            check_status(response)
 
-    async def send(self, outgoing: Outgoing, network: Network) -> Response:
-        response = await network.request(self.request(outgoing))
-        self.check(response)
-        return response
+
+class MailPlatform(Platform):
+    """A platform that takes as many mails a message as it likes; it alone can have settings of kind `members`."""
+
+    @abstractmethod
+    async def send(self, outgoing: Outgoing, network: MailNetwork) -> Response:
+        """Make one attempt. Returns what the mail server answered when it took the message, and raises otherwise."""
 
 
 def url_setting(outgoing: Outgoing, name: str = "webhook_url") -> str:

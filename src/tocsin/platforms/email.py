@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from tocsin.errors import PermanentFailure, PlatformError, TemporaryFailure
 from tocsin.model import Message, Reason, Response, Severity
-from tocsin.platforms.base import Network, Outgoing, Platform, Setting, SettingKind
+from tocsin.platforms.base import MailNetwork, MailPlatform, Outgoing, Setting, SettingKind
 from tocsin.platforms.settings import mail_address
 from tocsin.platforms.text import colour_of, one_line, plain, sign_of, web_link
 
@@ -49,7 +49,7 @@ class _MailPolicy(EmailPolicy):
 _POLICY = _MailPolicy(linesep=SMTP.linesep)
 
 
-class EmailPlatform(Platform):
+class EmailPlatform(MailPlatform):
     id: ClassVar[str] = "59c52ac27651ce002c1d4620"
     name: ClassVar[str] = "email"
     display_name: ClassVar[str] = "E-mail"
@@ -86,7 +86,7 @@ class EmailPlatform(Platform):
             lstrip_blocks=True,
         )
 
-    async def send(self, outgoing: Outgoing, network: Network) -> Response:
+    async def send(self, outgoing: Outgoing, network: MailNetwork) -> Response:
         recipients = recipients_of(outgoing)
         if not recipients:
             raise PermanentFailure(Reason.MISCONFIGURED, "nobody is left to write to")
@@ -97,7 +97,7 @@ class EmailPlatform(Platform):
                 await asyncio.sleep(0)  # a mail takes a millisecond to compose: others may run between two
         return summarise(recipients, [mail.result() for mail in mails])
 
-    async def _send_one(self, outgoing: Outgoing, recipient: str, network: Network) -> Response | PlatformError:
+    async def _send_one(self, outgoing: Outgoing, recipient: str, network: MailNetwork) -> Response | PlatformError:
         try:
             return await network.send_mail(self.compose(outgoing, recipient), recipient=recipient)
         except PlatformError as error:

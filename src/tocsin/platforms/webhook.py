@@ -6,7 +6,9 @@ from typing import ClassVar
 from tocsin.errors import PermanentFailure
 from tocsin.model import Reason, Request
 from tocsin.platforms.base import USER_AGENT, HttpPlatform, Outgoing, Setting, SettingKind, url_setting
-from tocsin.platforms.signing import sign
+from tocsin.platforms.signing import Signer
+
+_MAX_SIGNERS = 4096
 
 
 class WebhookPlatform(HttpPlatform):
@@ -33,13 +35,13 @@ class WebhookPlatform(HttpPlatform):
     # The last of the retries is made after some 76 hours; the rest is for receivers that ask to wait.
     expires_after: ClassVar[timedelta] = timedelta(days=7)
 
+    def __init__(self) -> None:
+        self._signers: dict[str, Signer] = {}
+
     def request(self, outgoing: Outgoing) -> Request:
         timestamp = str(int(outgoing.sent_at.timestamp()))
         event_id = outgoing.event_id
-        try:
-            signature = sign(outgoing.secret, event_id, timestamp, outgoing.body)
-        except ValueError as error:
-            raise PermanentFailure(Reason.MISCONFIGURED, str(error)) from error
+        signer = self._signers.get(outgoing.secret) or self._add_signer(outgoing.secret)
         return Request(
             url=url_setting(outgoing),
             headers=(
@@ -47,9 +49,19 @@ class WebhookPlatform(HttpPlatform):
                 ("user-agent", USER_AGENT),
                 ("webhook-id", event_id),
                 ("webhook-timestamp", timestamp),
-                ("webhook-signature", signature),
+                ("webhook-signature", signer.sign(event_id, timestamp, outgoing.body)),
                 ("tocsin-delivery-id", outgoing.delivery_id),
                 ("tocsin-attempt", str(outgoing.attempt)),
             ),
             body=outgoing.body,
         )
+
+    def _add_signer(self, secret: str) -> Signer:
+        try:
+            signer = Signer(secret)
+        except ValueError as error:
+            raise PermanentFailure(Reason.MISCONFIGURED, str(error)) from error
+        if len(self._signers) >= _MAX_SIGNERS:
+            del self._signers[next(iter(self._signers))]
+        self._signers[secret] = signer
+        return signer

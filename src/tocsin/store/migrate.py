@@ -64,8 +64,12 @@ def _alone_in_database(connection: sa.Connection) -> Iterator[None]:
 
 
 def is_current(connection: sa.Connection) -> bool:
-    current = MigrationContext.configure(connection).get_current_revision()
-    return current == ScriptDirectory.from_config(_config()).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == newest_revision()
+
+
+def newest_revision() -> str | None:
+    """The revision that this Tocsin works with."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def is_newer(connection: sa.Connection) -> bool:

@@ -177,7 +177,7 @@ class Dispatch(Protocol):
 
 
 class Store(Protocol):
-    """A database, open. Every method raises StoreError while the database cannot answer."""
+    """A database, open. Every awaited method raises StoreError while the database cannot answer."""
 
     @property
     def place(self) -> str:
@@ -204,8 +204,11 @@ class Store(Protocol):
         """Lease due deliveries, at most as many for each notifier as given. Their attempt is counted by this."""
         ...
 
-    async def settle(self, settlement: Settlement) -> bool:
-        """Record an attempt and move its delivery on. False when the lease was lost; nothing moves then.
+    def settle(self, settlement: Settlement, answer: Callable[[bool | Exception], None]) -> None:
+        """Record an attempt and move its delivery on.
+
+        `answer` gets, never before this returns: True once it is durable, False when the lease was lost and nothing
+        moved, or the StoreError.
 
         May be repeated: what was recorded already is answered with True.
         """

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -167,8 +167,8 @@ class PostgresStore:
         except Exception as error:
             raise as_store_error(error) from error
 
-    async def settle(self, settlement: Settlement) -> bool:
-        return cast("bool", await self._settle_line.submit(settlement, is_patient=True))
+    def settle(self, settlement: Settlement, answer: Callable[[bool | Exception], None]) -> None:
+        self._settle_line.add(settlement, answer, is_patient=True)
 
     async def prune(self, *, finished_before: datetime, keys_before: datetime) -> None:
         """Drop the days that are past, and make those ahead."""

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from tocsin.errors import StoreError
-from tocsin.store.batches import Batches, Operation
+from tocsin.store.batches import Answer, Batches, Operation
 from tocsin.store.postgres.connections import as_store_error, driver_error
 
 CarryOut = Callable[[list[Any]], Awaitable[list[Any]]]
@@ -20,8 +20,11 @@ class Line:
         self._under_way: set[asyncio.Task[None]] = set()
         self._batches = Batches(self._begin, give_up)
 
-    def submit(self, item: Any, *, is_patient: bool = False) -> "asyncio.Future[Any]":
-        return self._batches.submit(None, item, is_patient=is_patient)
+    def submit(self, item: Any) -> "asyncio.Future[Any]":
+        return self._batches.submit(None, item)
+
+    def add(self, item: Any, answer: Answer, *, is_patient: bool) -> None:
+        self._batches.add(None, item, answer, is_patient=is_patient)
 
     async def close(self) -> None:
         """Carry out what was gathered, and take no more."""

@@ -148,8 +148,8 @@ class SqliteStore:
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         return cast("Claimed", await self._writer.submit(self._hot.claim, slots))
 
-    async def settle(self, settlement: Settlement) -> bool:
-        return cast("bool", await self._writer.submit(self._hot.settle, settlement, is_patient=True))
+    def settle(self, settlement: Settlement, answer: Callable[[bool | Exception], None]) -> None:
+        self._writer.add(self._hot.settle, settlement, answer, is_patient=True)
 
     async def prune(self, *, finished_before: datetime, keys_before: datetime) -> None:
         removed = PRUNE_STEP
