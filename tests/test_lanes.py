@@ -31,6 +31,13 @@ def claim(notifier_id: str, number: int = 1) -> Claim:
     )
 
 
+def test_a_line_that_may_go_on_takes_the_place_of_any_attempt_that_ends() -> None:
+    lanes = Lanes(limit=2, limit_per_notifier=2)
+    assert [lanes.enter(claim(notifier_id)) for notifier_id in "abaa"] == [True, True, False, False]
+    assert lanes.leave("a") is not None
+    assert lanes.leave("b") is not None
+
+
 def test_what_is_over_the_notifiers_limit_waits_and_follows_in_order() -> None:
     lanes = Lanes(limit=10, limit_per_notifier=2)
     assert [lanes.enter(claim("a", number)) for number in range(4)] == [True, True, False, False]

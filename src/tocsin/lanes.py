@@ -83,6 +83,6 @@ class Lanes:
         self._start(notifier_id)
         if not line:
             del self._lines[notifier_id]
-        elif self._may_start(notifier_id):
+        elif self._under_way[notifier_id] < self._limit_per_notifier:
             self._held_up[notifier_id] = None
         return claim

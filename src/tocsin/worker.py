@@ -22,7 +22,6 @@ from tocsin.store.port import Accepted, Claim, Settlement, Store
 POLL_SECONDS = 1.0
 """How long at most the worker trusts its agenda: a lost wake-up costs a second, never a delivery."""
 
-REFRESH_SECONDS = 5.0
 CLAIM_SIZE = 64
 """Deliveries of one notifier that are claimed at once, at most."""
 
@@ -113,7 +112,7 @@ class Worker:
                 await self.settled()
 
     async def _round(self) -> None:
-        if self._is_stale or self._clock.monotonic() - self._refreshed >= REFRESH_SECONDS:
+        if self._is_stale or self._clock.monotonic() - self._refreshed >= POLL_SECONDS:
             await self._refresh()
         asked = self._take_slots()
         if not asked:

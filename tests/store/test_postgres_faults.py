@@ -1,6 +1,7 @@
 """What only a database with several processes and a network in between can do: locks, conflicts, lost connections."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -206,10 +207,29 @@ async def test_two_workers_never_claim_the_same(far: Stage) -> None:
     other = await far.reopen()
     claims = []
     for _ in range(10):
+        far.clock.advance(1)  # long enough for what the one leaves to the other
         mine, theirs = await asyncio.gather(far.store.claim({notifier.id: 3}), other.claim({notifier.id: 3}))
         claims += [*mine.claims, *theirs.claims]
     await other.close()
     assert len(claims) == len({claim.delivery_id for claim in claims}) == 40
+
+
+async def test_each_worker_leaves_to_the_others_what_is_theirs_for_a_moment(far: Stage) -> None:
+    notifiers = [await far.add_notifier(f"no. {number}") for number in range(12)]
+    slots = {notifier.id: 1 for notifier in notifiers}
+    stores = [far.store, await far.reopen()]
+    for store in stores:
+        await store.claim(slots)
+    async with asyncio.timeout(20):
+        shares = [0, 0]
+        while not all(shares):  # they look who else is there every few seconds
+            await far.ingest()
+            claimed = [(await store.claim(slots)).claims for store in stores]
+            shares = [len(claims) for claims in claimed]
+            for claim in itertools.chain.from_iterable(claimed):
+                await far.deliver(claim)
+    assert sum(shares) == len(notifiers), "together they have all, and none twice"
+    await stores[1].close()
 
 
 async def test_a_notifier_that_another_process_adds_gets_the_next_event(far: Stage) -> None:

@@ -17,7 +17,7 @@ from tocsin.store.leases import release
 from tocsin.store.migrate import migrate
 from tocsin.store.notifiers import find_sendables
 from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, conduct_of
-from tocsin.store.postgres.claims import Claims
+from tocsin.store.postgres.claims import HOLD_OFF, Claims
 from tocsin.store.postgres.connections import (
     LIMITS,
     Address,
@@ -34,6 +34,7 @@ from tocsin.store.postgres.connections import (
 from tocsin.store.postgres.ingest import Ingest, Routes, load_routes
 from tocsin.store.postgres.line import Line
 from tocsin.store.postgres.partitions import add_partition, drop_partition, find_missing, find_past, prune_default
+from tocsin.store.postgres.peers import Peers
 from tocsin.store.postgres.schema import check_schema
 from tocsin.store.postgres.settlements import Settlements
 from tocsin.store.postgres.signals import Signals, ask_time
@@ -66,6 +67,7 @@ class PostgresStore:
         self._under_way: set[asyncio.Future[Any]] = set()
         self._wakes: list[Wake] = []
         self._forgets: list[Callable[[], None]] = []
+        self._peers = Peers()
         claiming, settling, storing = Link(address), Link(address), Link(address)
         self._links = (claiming, settling, storing)
         self._claims = Claims(
@@ -74,10 +76,11 @@ class PostgresStore:
             dispatch=dispatch,
             find_sendables=self._find_sendables,
             release=self._release,
+            is_mine=self._peers.is_mine,
         )
         self._ingest_line = Line(Ingest(storing, dispatch, self._load_routes).add_events, self._give_up)
         self._settle_line = Line(Settlements(settling).settle, self._give_up)
-        self._signals = Signals(direct, heard=self._heard, look=self._follow_time)
+        self._signals = Signals(direct, heard=self._heard, look=self._look)
 
     @property
     def place(self) -> str:
@@ -162,6 +165,9 @@ class PostgresStore:
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         self._check_open()
+        if not self._peers.is_worker:
+            self._peers.is_worker = True
+            self._signals.look_soon()
         try:
             return await self._claims.claim(slots)
         except Exception as error:
@@ -216,7 +222,19 @@ class PostgresStore:
         if is_change:
             for forget in self._forgets:
                 forget()
-        self._wake(notifier_ids)
+        if notifier_ids is None:
+            self._wake(None)
+            return
+        mine = frozenset(filter(self._peers.is_mine, notifier_ids))
+        if mine:
+            self._wake(mine)
+        if len(mine) < len(notifier_ids):
+            loop = asyncio.get_running_loop()
+            loop.call_later(HOLD_OFF.total_seconds(), self._wake, notifier_ids - mine)
+
+    async def _look(self, connection: Connection) -> None:
+        await self._peers.look(connection)
+        await self._follow_time(connection)
 
     async def _follow_time(self, connection: Connection) -> None:
         """Keep to the database's time, so that all processes agree on what is due and which leases have ended."""

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -16,12 +16,17 @@ from tocsin.store.postgres.ingest import columns
 
 TRIES = 3
 REMEMBERED_NOTIFIERS = 10_000
+HOLD_OFF = timedelta(milliseconds=100)
+"""How long what is another worker's to send is left to it, before whoever has a free slot may take it.
+
+Measured: two workers that claim for the same notifiers at once cost three times the database's time an event.
+"""
 
 # The version of a notifier's row (xmin: the transaction that wrote it) tells whether what is remembered of it holds.
 _SENDABLE = """
 WITH sendable AS MATERIALIZED (
-    SELECT asked.notifier_id, asked.slots, notifiers.xmin::text AS version
-      FROM unnest($1::text[], $2::int[]) AS asked(notifier_id, slots)
+    SELECT asked.notifier_id, asked.slots, asked.due_before, notifiers.xmin::text AS version
+      FROM unnest($1::text[], $2::int[], $7::timestamptz[]) AS asked(notifier_id, slots, due_before)
       JOIN notifiers ON notifiers.id = asked.notifier_id AND notifiers.active AND notifiers.state = 'active'
 )"""
 _LEASE = """
@@ -35,7 +40,8 @@ RETURNING deliveries.id, deliveries.app_id, deliveries.event_id, deliveries.even
 CLAIM = f"""{_SENDABLE}, due AS MATERIALIZED (
     SELECT found.id, found.next_attempt_at, sendable.version FROM sendable CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM deliveries
-         WHERE notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $4
+         WHERE notifier_id = sendable.notifier_id AND state = 'pending'
+               AND next_attempt_at <= sendable.due_before
                AND lost_lease_count < $6
          ORDER BY next_attempt_at, id LIMIT sendable.slots FOR UPDATE SKIP LOCKED) AS found
 ){_LEASE}"""  # noqa: S608 - made of constants
@@ -43,7 +49,8 @@ CLAIM = f"""{_SENDABLE}, due AS MATERIALIZED (
 CLAIM_SUSPECT = f"""{_SENDABLE}, due AS MATERIALIZED (
     SELECT found.id, found.next_attempt_at, sendable.version FROM sendable CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM deliveries
-         WHERE notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $4
+         WHERE notifier_id = sendable.notifier_id AND state = 'pending'
+               AND next_attempt_at <= sendable.due_before
                AND lost_lease_count >= $6
                AND NOT EXISTS (SELECT FROM deliveries
                                 WHERE state = 'sending' AND lost_lease_count >= $6)
@@ -70,9 +77,18 @@ class Claims:
     """Claims, and remembers notifiers by the version of their rows."""
 
     def __init__(
-        self, link: Link, *, clock: Clock, dispatch: Dispatch, find_sendables: FindSendables, release: Release
+        self,
+        link: Link,
+        *,
+        clock: Clock,
+        dispatch: Dispatch,
+        find_sendables: FindSendables,
+        release: Release,
+        is_mine: Callable[[str], bool],
     ) -> None:
+        """`is_mine` tells by a notifier's id whether this worker comes first with its deliveries."""
         self._link = link
+        self._is_mine = is_mine
         self._clock = clock
         self._dispatch = dispatch
         self._find_sendables = find_sendables
@@ -106,20 +122,26 @@ class Claims:
         self, slots: Mapping[str, int], token: str, now: datetime, *, is_again: bool
     ) -> tuple[list[asyncpg.Record], dict[str, datetime | None]]:
         lease = (token, now, self._dispatch.lease_until(now), SUSPECT_LOST_LEASES)
+        due_before = {each: now if self._is_mine(each) else now - HOLD_OFF for each in slots}
 
         async def claim(connection: Connection) -> list[asyncpg.Record]:
             if is_again:
                 await connection.execute(FORGET, token)
-            found: list[asyncpg.Record] = await connection.fetch(CLAIM, *columns(list(slots.items()), 2), *lease)
+            found: list[asyncpg.Record] = await connection.fetch(
+                CLAIM, *columns(list(slots.items()), 2), *lease, list(due_before.values())
+            )
             return found
 
         async def claim_suspect(connection: Connection) -> list[asyncpg.Record]:
             await connection.execute(ONE_AT_A_TIME)
-            found: list[asyncpg.Record] = await connection.fetch(CLAIM_SUSPECT, *columns(overdue, 2), *lease)
+            found: list[asyncpg.Record] = await connection.fetch(
+                CLAIM_SUSPECT, *columns(overdue, 2), *lease, [due_before[each] for each, _ in overdue]
+            )
             return found
 
         async def look(connection: Connection) -> dict[str, datetime | None]:
-            return {row["id"]: row["due"] for row in await connection.fetch(NEXT_DUE, list(left))}
+            found = await connection.fetch(NEXT_DUE, list(left))
+            return {row["id"]: row["due"] and row["due"] + (now - due_before[row["id"]]) for row in found}
 
         rows = await self._link.run(claim, is_one_statement=not is_again)
         left = dict(slots)

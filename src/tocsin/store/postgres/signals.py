@@ -6,6 +6,7 @@ and at most one every 20 ms a process, which carries all that came meanwhile.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import asyncpg
@@ -25,7 +26,7 @@ ANYTHING, CHANGE = "*", "!"
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 LOOK_SECONDS = 5.0
-"""How often a connection that nobody writes on is asked whether it is alive."""
+"""How often the connection is looked at, and whether it is alive."""
 
 
 class Heard(Protocol):
@@ -46,12 +47,18 @@ class Signals:
         self._untold: set[str] = set()
         self._woken = asyncio.Event()
         self._connection: Connection | None = None
+        self._look_at = 0.0
         self._log = structlog.get_logger("tocsin.store").bind()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
 
     def tell(self, notifier_ids: frozenset[str] | None, *, is_change: bool = False) -> None:
         """Let the others know, soon."""
         self._untold |= {CHANGE if is_change else ANYTHING} if notifier_ids is None else notifier_ids
+        self._woken.set()
+
+    def look_soon(self) -> None:
+        self._look_at = 0.0
         self._woken.set()
 
     async def close(self) -> None:
@@ -70,7 +77,7 @@ class Signals:
         while True:
             try:
                 await self._stay_connected()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (StoreError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 self._log.info("store.not_listening", error=str(as_store_error(error)))
             await asyncio.sleep(pause_seconds)
             pause_seconds = FIRST_PAUSE_SECONDS if self._connection else min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -83,20 +90,20 @@ class Signals:
             connection.add_termination_listener(lambda _: self._woken.set())
             self._connection = connection
             self._heard(None, is_change=True)  # something may have been told meanwhile
-            await self._look(connection)
+            self._look_at = 0.0
             while not connection.is_closed():
-                await self._serve(connection)
+                if (now := self._loop.time()) >= self._look_at:
+                    self._look_at = now + LOOK_SECONDS
+                    await self._look(connection)
+                await self._serve(connection, self._look_at - now)
         finally:
             connection.terminate()
 
-    async def _serve(self, connection: Connection) -> None:
-        """Wait for something to tell and tell it, or look whether the connection is alive."""
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
+    async def _serve(self, connection: Connection, patience_seconds: float) -> None:
+        """Wait for something to tell, and tell it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
                 await self._woken.wait()
-        except TimeoutError:
-            await self._look(connection)
-            return
         self._woken.clear()
         if self._untold and not connection.is_closed():
             await self._send(connection)
