@@ -1,13 +1,15 @@
-"""What tests in every folder may ask for."""
+"""What tests in every folder may ask for: a PostgreSQL, databases on it, a pooler before it."""
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 
 import asyncpg
 import pytest
 
 from tests.postgres import PgBouncer, PostgresServer
+from tests.processes import Installation
 from tocsin.catalogue import Catalogue
 from tocsin.clock import SystemClock
 from tocsin.dispatch import Dispatcher
@@ -17,6 +19,15 @@ from tocsin.store.postgres import open_postgres
 EMPTY = """
 TRUNCATE users, idempotency_keys, deliveries, finished_deliveries, attempts, events, fanouts CASCADE"""
 """Takes everything out of Tocsin's tables."""
+
+
+@dataclass
+class Place:
+    """A database with a user in it, alice, and her token."""
+
+    name: str
+    url: str
+    token: str
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +47,24 @@ def postgres_url(postgres: PostgresServer, database_names: Iterator[str]) -> Ite
     """An empty database of this test's own."""
     name = next(database_names)
     yield postgres.add_database(name)
+    postgres.remove_database(name)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgresServer, tables_url: str, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """What `place` is a copy of: operators' commands take a second or two each."""
+    url = postgres.add_database("template", template=tables_url.rpartition("/")[2])
+    installation = Installation(tmp_path_factory.mktemp("template"), database_url=url)
+    return Place("template", url, installation.add_user())
+
+
+@pytest.fixture
+def place(postgres: PostgresServer, template: Place, database_names: Iterator[str]) -> Iterator[Place]:
+    """A database of this test's own, with a user."""
+    name = next(database_names)
+    yield Place(name, postgres.add_database(name, template=template.name), template.token)
+    if not postgres.is_running:
+        postgres.start()  # a test broke off while it was down
     postgres.remove_database(name)
 
 

@@ -26,6 +26,7 @@ class Got:
     path: str
     headers: dict[str, str]
     body: bytes
+    sender: str = ""
 
     @property
     def json(self) -> Any:
@@ -61,11 +62,13 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open.add(writer)
+        sender: str = writer.get_extra_info("peername")[0]
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:] if line)}
-                got = Got(head[0].split(" ")[1], headers, await reader.readexactly(int(headers["content-length"])))
+                body = await reader.readexactly(int(headers["content-length"]))
+                got = Got(head[0].split(" ")[1], headers, body, sender=sender)
                 reply = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
                 writer.write(reply(got))
                 await writer.drain()
@@ -81,10 +84,10 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(*answers: Answer) -> AsyncIterator[Receiver]:
+async def receiving(*answers: Answer, host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
     receiver = Receiver(list(answers)) if answers else Receiver()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    server = await asyncio.start_server(receiver.serve, host, 0)
+    receiver.url = f"http://{host}:{server.sockets[0].getsockname()[1]}/hook"
     try:
         yield receiver
     finally:

@@ -98,8 +98,8 @@ class PostgresServer:
         assert self._running is not None
         return self._running.pid
 
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://tocsin@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str = "postgres", host: str = "127.0.0.1") -> str:
+        return f"postgresql://tocsin@{host}:{self.port}/{database}"
 
     def start(self) -> None:
         """Start and wait until connections are accepted. `settings` may have been changed since the last start."""
@@ -141,6 +141,8 @@ class PostgresServer:
             command, capture_output=True, text=True, cwd=self.folder, check=False, timeout=60, **ordinary_user()
         )
         assert done.returncode == 0, done.stderr
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet trust\n")  # where `listen_addresses` goes beyond loopback
 
     def _is_ready(self, pid: int) -> bool:
         # The file's first line is the postmaster's pid, and its eighth what it is doing: pg_ctl asks in the same way.
@@ -159,7 +161,8 @@ class PostgresServer:
 class PgBouncer:
     """A pooler in transaction mode in front of a server, with its defaults otherwise."""
 
-    def __init__(self, folder: Path, server: PostgresServer) -> None:
+    def __init__(self, folder: Path, server: PostgresServer, host: str) -> None:
+        self.host = host
         self.port = free_port()
         self.log = folder / "pgbouncer.log"
         self._settings = folder / "pgbouncer.ini"
@@ -167,7 +170,7 @@ class PgBouncer:
             "[databases]\n"
             f"* = host=127.0.0.1 port={server.port} user=tocsin\n"
             "[pgbouncer]\n"
-            "listen_addr = 127.0.0.1\n"
+            f"listen_addr = {host}\n"
             f"listen_port = {self.port}\n"
             "unix_socket_dir =\n"
             "auth_type = any\n"
@@ -181,9 +184,9 @@ class PgBouncer:
 
     @classmethod
     @contextmanager
-    def started(cls, server: PostgresServer) -> Iterator["PgBouncer"]:
+    def started(cls, server: PostgresServer, host: str = "127.0.0.1") -> Iterator["PgBouncer"]:
         with ordinary_folder("pgbouncer") as folder:
-            pooler = cls(folder, server)
+            pooler = cls(folder, server, host)
             pooler.start()
             try:
                 yield pooler
@@ -191,7 +194,7 @@ class PgBouncer:
                 pooler.stop()
 
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://tocsin@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://tocsin@{self.host}:{self.port}/{database}"
 
     def start(self) -> None:
         assert self._running is None
@@ -206,4 +209,4 @@ class PgBouncer:
 
     def _is_ready(self) -> bool:
         with socket.socket() as attempt:
-            return attempt.connect_ex(("127.0.0.1", self.port)) == 0
+            return attempt.connect_ex((self.host, self.port)) == 0

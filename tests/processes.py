@@ -1,41 +1,126 @@
 """Tocsin as its users run it: the installed command in processes of its own, on loopback and a folder of its own."""
 
+import base64
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
+
+from tests.programs import free_port
 
 TOCSIN = Path(sys.executable).with_name("tocsin")
+SECRET_KEY = base64.b64encode(bytes(range(32))).decode()
+
+Role = Literal["all", "api", "worker"]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+class Process:
+    """One `tocsin serve`, which can be started again and again."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        port: int,
+        host: str,
+    ) -> None:
+        self.name = name
+        self.port = port
+        self.url = f"http://{host}:{port}"
+        self.log = folder / f"{name}.log"
+        self._command = [*command, "--host", host, "--port", str(port)]
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def launch(self) -> None:
+        """Start it without waiting."""
+        assert not self.is_running
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, cwd=self.log.parent, stdout=log, stderr=log
+            )
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.launch()
+        self.wait_until_ready()
+
+    def wait_until_ready(self, timeout_seconds: float = 30) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            assert self.is_running, self.log.read_text()
+            if self.is_ready():
+                return
+            time.sleep(0.02)  # it may not be listening yet, and has no other way to say so
+        raise AssertionError(f"{self} did not become ready: {self.log.read_text()[-2000:]}")
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(timeout=10)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=30)
+
+    def wait(self) -> int:
+        """The exit status of a process that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout=30)
 
 
 class Installation:
-    """One data folder and its settings; `serve` starts the server on it, again and again if need be."""
+    """One database and the settings for it; `serve` starts a process of it that does everything."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, database_url: str | None = None, **settings: str) -> None:
         self.folder = folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | {
-            "TOCSIN_DATABASE_URL": f"sqlite:///{folder}/tocsin.db",
+            "TOCSIN_DATABASE_URL": database_url or f"sqlite:///{folder}/tocsin.db",
             "TOCSIN_EGRESS_ALLOW": "127.0.0.1",
             "TOCSIN_METRICS_LISTEN": "off",
             "TOCSIN_LOG_FORMAT": "json",
+            "TOCSIN_SECRET_KEY": SECRET_KEY,
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
-        self.log = folder / "server.log"
+        self._only = self.add_process("all", name="server")
+        self.url = self._only.url
+        self.port = self._only.port
+        self.log = self._only.log
+
+    def add_process(self, role: Role, *, name: str, host: str = "127.0.0.1", within: Sequence[str] = ()) -> Process:
+        """A process of this installation, not started yet. `within` is a command that runs a command elsewhere."""
+        command = [*within, TOCSIN, "serve", *(["--role", role] if role != "all" else [])]
+        return Process(name, command, self.environment, self.folder, port=free_port(), host=host)
 
     def run(self, *arguments: str, given: str = "") -> str:
         """Run an operator command to its end; answers with its standard output, stripped."""
@@ -54,35 +139,14 @@ class Installation:
 
     def serve(self) -> None:
         """Start the server and wait until it is ready."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [TOCSIN, "serve", "--port", str(self.port)],
-                env=self.environment,
-                cwd=self.folder,
-                stderr=log,
-                stdout=log,
-            )
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as response:
-                    if response.status == 200:
-                        return
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.02)  # the process is not listening yet, and has no other way to say so
-        raise AssertionError("the server did not become ready")
+        self._only.start()
 
     def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(timeout=10)
+        self._only.kill()
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self._only.stop()
 
     def add_user(self, name: str = "alice") -> str:
         """A user and an API token for it; answers with the token."""

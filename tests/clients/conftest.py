@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.clients.javascript import ScalingoJs, scalingo_js
+from tests.postgres import PostgresServer
 from tests.processes import Installation
 
 
@@ -29,9 +30,14 @@ class Server:
         return self.state.get(path).status_code
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    installation = Installation(tmp_path_factory.mktemp("clients"), TOCSIN_RATE_LIMIT="off")
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    url = None
+    if request.param == "postgresql":
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        url = postgres.add_database("clients")
+    installation = Installation(tmp_path_factory.mktemp("clients"), database_url=url, TOCSIN_RATE_LIMIT="off")
+    installation.run("migrate")
     installation.serve()
     tokens = {name: installation.add_user(name) for name in ("alice", "bob")}
     headers = {"authorization": f"Bearer {tokens['alice']}"}

@@ -1,0 +1,109 @@
+"""Several processes on one PostgreSQL, as a large installation runs them, and a look into their database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from tests.load import EVENT_TYPE
+from tests.processes import Installation, Process
+
+
+class Fleet:
+    """API and worker processes, each with a log of its own."""
+
+    def __init__(self, installation: Installation, *, apis: int, workers: int) -> None:
+        self.apis = [installation.add_process("api", name=f"api-{number + 1}") for number in range(apis)]
+        self.workers = [installation.add_process("worker", name=f"worker-{number + 1}") for number in range(workers)]
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, installation: Installation, *, apis: int, workers: int) -> AsyncIterator["Fleet"]:
+        fleet = cls(installation, apis=apis, workers=workers)
+        async with fleet.running():
+            yield fleet
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """All processes, ready; at the end each must stop as it is asked to."""
+        try:
+            await self.start()
+            yield
+            assert await self.stop() == {process.name: 0 for process in self.processes}
+        finally:
+            for process in self.processes:
+                if process.is_running:
+                    process.kill()
+
+    @property
+    def processes(self) -> list[Process]:
+        return [*self.apis, *self.workers]
+
+    @property
+    def urls(self) -> list[str]:
+        return [api.url for api in self.apis]
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The running processes."""
+        return {process.name: process.pid for process in self.processes if process.is_running}
+
+    async def start(self) -> None:
+        for process in self.processes:
+            process.launch()
+        await asyncio.gather(*(asyncio.to_thread(process.wait_until_ready) for process in self.processes))
+
+    async def stop(self) -> dict[str, int]:
+        """SIGTERM to all at once; answers with their exit statuses."""
+        statuses = await asyncio.gather(*(asyncio.to_thread(process.stop) for process in self.processes))
+        return dict(zip((process.name for process in self.processes), statuses, strict=True))
+
+
+class Look:
+    """What tests ask an installation's database, past Tocsin."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def value(self, sql: str, *parameters: object) -> Any:
+        connection = await asyncpg.connect(self._url)
+        try:
+            return await connection.fetchval(sql, *parameters)
+        finally:
+            await connection.close()
+
+    async def events(self) -> int:
+        """How many events of a producer were accepted."""
+        found: int = await self.value("SELECT count(*) FROM events WHERE type = $1", EVENT_TYPE)
+        return found
+
+    async def doubtful_attempts(self) -> int:
+        """How many attempts a receiver that takes everything may have got, although they did not count."""
+        found: int = await self.value("SELECT count(*) FROM attempts WHERE outcome <> 'delivered'")
+        return found
+
+    async def lost_leases(self) -> int:
+        """How many attempts were under way, or about to be, when their worker ended."""
+        found: int = await self.value("SELECT count(*) FROM attempts WHERE outcome = 'unknown'")
+        return found
+
+    async def age_leases(self, seconds: float) -> None:
+        """Let time pass for those who are gone."""
+        earlier = "UPDATE deliveries SET lease_until = lease_until - $1::interval WHERE state = 'sending'"
+        await self.value(earlier, timedelta(seconds=seconds))
+
+    async def all_finished(self, *, within_seconds: float = 10) -> dict[str, int]:
+        """How many of a producer's events ended in which state, once no delivery is left to be made."""
+        connection = await asyncpg.connect(self._url)
+        try:
+            async with asyncio.timeout(within_seconds):
+                while await connection.fetchval("SELECT count(*) FROM deliveries"):
+                    await asyncio.sleep(0.05)  # the last outcomes are being written, which nothing tells
+            ended = "SELECT state, count(*) FROM finished_deliveries WHERE event_type = $1 GROUP BY state"
+            rows = await connection.fetch(ended, EVENT_TYPE)
+        finally:
+            await connection.close()
+        return {row["state"]: row["count"] for row in rows}
