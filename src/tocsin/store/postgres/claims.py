@@ -1,5 +1,6 @@
 """Claiming due deliveries on PostgreSQL: several workers at once, each passing over what another has locked."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -63,7 +64,7 @@ SELECT asked.id, (SELECT min(next_attempt_at) FROM deliveries
                    WHERE notifier_id = notifiers.id AND state = 'pending') AS due
   FROM unnest($1::text[]) AS asked(id)
   LEFT JOIN notifiers ON notifiers.id = asked.id AND notifiers.active AND notifiers.state = 'active'"""
-# A claim whose answer was lost is undone before another is made: nobody would send what it leased.
+# A claim that was broken off is undone before another is made: nobody would send what it leased.
 FORGET = """
 UPDATE deliveries SET state = 'pending', attempt_count = attempt_count - 1, next_attempt_at = claimed_at,
                       lease_token = NULL, lease_until = NULL
@@ -94,14 +95,21 @@ class Claims:
         self._find_sendables = find_sendables
         self._release = release
         self._notifiers: dict[str, tuple[str, Notifier]] = {}
+        self._turn = asyncio.Lock()
+        self._unfinished: str | None = None
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         """Lease what is due, at most as many deliveries of each notifier as given."""
-        token = uuid.uuid4().hex
+        async with self._turn:
+            return await self._claim(slots)
+
+    async def _claim(self, slots: Mapping[str, int]) -> Claimed:
+        is_again = self._unfinished is not None
+        token = self._unfinished = self._unfinished or uuid.uuid4().hex
         for tries_left in reversed(range(TRIES)):
             now = self._clock.now()
             try:
-                rows, next_due = await self._lease(slots, token, now, is_again=tries_left < TRIES - 1)
+                rows, next_due = await self._lease(slots, token, now, is_again=is_again or tries_left < TRIES - 1)
             except Exception as error:
                 if not tries_left or not (is_to_repeat(error) or is_lost(error)):
                     raise
@@ -116,6 +124,7 @@ class Claims:
         # A delivery without its event cannot be sent; it ends as poison.
         sent = [row for row in rows if row["notifier_id"] in notifiers and row["body"] is not None]
         claims = tuple(_to_claim(row, notifiers[row["notifier_id"]], token, now) for row in sent)
+        self._unfinished = None
         return Claimed(claims=claims, next_due=next_due)
 
     async def _lease(

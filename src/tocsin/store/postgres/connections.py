@@ -1,7 +1,6 @@
 """Connections to PostgreSQL: how they are opened, what each may wait for, and which errors mean what."""
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
@@ -50,6 +49,11 @@ LIMITS = {
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html): connections, read-only, resources, not ready,
 # operator's intervention, system.
 _UNAVAILABLE = ("08", "25", "28", "3D", "53", "55", "57", "58", "XX")
+
+BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What the driver raises when a connection is of no more use. Among it what it calls an error of its own: it has been
+told that the server takes leave, and not yet that the connection is closed."""
+
 _TO_REPEAT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 
 
@@ -128,7 +132,7 @@ def is_lost(error: BaseException) -> bool:
         return bool(error.sqlstate) and error.sqlstate[:2] in {"08", "57"} and error.sqlstate != "57014"
     # A value that does not fit its parameter is an InterfaceError too, and a ValueError.
     is_misfit = isinstance(error, ValueError)
-    return isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError | ssl.SSLError) and not is_misfit
+    return isinstance(error, BROKEN) and not is_misfit
 
 
 def as_store_error(error: BaseException) -> BaseException:
@@ -189,7 +193,7 @@ class Link:
         try:
             if is_known and connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except BROKEN:
             is_known = False
         if not is_known:
             self.drop()

@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-import asyncpg
 import structlog
 
 from tocsin.errors import StoreError
-from tocsin.store.postgres.connections import Address, Connection, as_store_error, connect
+from tocsin.store.postgres.connections import BROKEN, Address, Connection, as_store_error, connect
 
 CHANNEL = "tocsin_wake"
 PACE_SECONDS = 0.02
@@ -66,7 +65,7 @@ class Signals:
         if self._untold:
             try:
                 await self._send(self._connection or await connect(self._address))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except BROKEN:
                 self._log.debug("store.signal_lost")
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -77,7 +76,7 @@ class Signals:
         while True:
             try:
                 await self._stay_connected()
-            except (StoreError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (StoreError, *BROKEN) as error:
                 self._log.info("store.not_listening", error=str(as_store_error(error)))
             await asyncio.sleep(pause_seconds)
             pause_seconds = FIRST_PAUSE_SECONDS if self._connection else min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -133,5 +132,5 @@ async def ask_time(connection: Connection) -> float:
     """The database's time, in seconds since 1970. Raises StoreError."""
     try:
         return float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8"))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except BROKEN as error:
         raise StoreError("the database cannot tell the time") from error
