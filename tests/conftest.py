@@ -59,7 +59,7 @@ def template(postgres: PostgresServer, tables_url: str, tmp_path_factory: pytest
 
 
 @pytest.fixture
-def place(postgres: PostgresServer, template: Place, database_names: Iterator[str]) -> Iterator[Place]:
+def postgres_place(postgres: PostgresServer, template: Place, database_names: Iterator[str]) -> Iterator[Place]:
     """A database of this test's own, with a user."""
     name = next(database_names)
     yield Place(name, postgres.add_database(name, template=template.name), template.token)

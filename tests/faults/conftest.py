@@ -14,6 +14,11 @@ LEASE_SECONDS = 17
 
 
 @pytest.fixture
+def place(postgres_place: Place) -> Place:
+    return postgres_place
+
+
+@pytest.fixture
 def installation(place: Place, tmp_path: Path) -> Installation:
     return Installation(tmp_path, database_url=place.url)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Place
-from tests.faults.conftest import LEASE_SECONDS, QUICK
+from tests.faults.conftest import LEASE_SECONDS
 from tests.faults.fleet import Look
 from tests.line import receiving
 from tests.load import Arrivals, Producer
@@ -31,23 +31,27 @@ async def kill_while_posting(installation: Installation, producer: Producer) -> 
             await asyncio.to_thread(installation.serve)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A database of each kind, with a user."""
+    if request.param == "postgresql":
+        found: Place = request.getfixturevalue("postgres_place")
+        return found
+    url = f"sqlite:///{tmp_path}/tocsin.db"
+    return Place("", url, Installation(tmp_path, database_url=url).add_user())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 async def test_what_was_accepted_is_delivered_although_the_process_is_killed(
-    request: pytest.FixtureRequest, tmp_path: Path, database: str
+    quick_installation: Installation, place: Place
 ) -> None:
-    if database == "postgresql":
-        place: Place = request.getfixturevalue("place")
-        installation, token = Installation(tmp_path, database_url=place.url, **QUICK), place.token
-    else:
-        installation = Installation(tmp_path, **QUICK)
-        token = installation.add_user()
+    installation = quick_installation
     installation.serve()
     arrivals = Arrivals()
-    async with receiving(arrivals) as receiver, Producer([installation.url], token) as producer:
+    async with receiving(arrivals) as receiver, Producer([installation.url], place.token) as producer:
         await producer.add_app(receiver.url)
         await kill_while_posting(installation, producer)
-        if database == "postgresql":
+        if place.url.startswith("postgresql"):
             # On SQLite a lease ends with its process. Here others may be at work, so that it has to run out; an
             # attempt ends within the time-out, and what is leased for longer belonged to the killed.
             await asyncio.sleep(1.5)
