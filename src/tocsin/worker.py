@@ -225,8 +225,10 @@ class Worker:
 
     async def _give_back(self, claim: Claim) -> None:
         self._leave(claim)
-        await self._release([claim])
-        self._count_settled()
+        try:
+            await self._release([claim])
+        finally:
+            self._count_settled()
 
     def _sent(self, claim: Claim) -> None:
         # The receiver is free again, before the outcome is on disk.
