@@ -17,7 +17,7 @@ from tocsin.store.leases import release
 from tocsin.store.migrate import migrate
 from tocsin.store.notifiers import find_sendables
 from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, conduct_of
-from tocsin.store.postgres.claims import HOLD_OFF, Claims
+from tocsin.store.postgres.claims import Claims
 from tocsin.store.postgres.connections import (
     LIMITS,
     Address,
@@ -76,7 +76,7 @@ class PostgresStore:
             dispatch=dispatch,
             find_sendables=self._find_sendables,
             release=self._release,
-            is_mine=self._peers.is_mine,
+            share=self._peers.share,
         )
         self._ingest_line = Line(Ingest(storing, dispatch, self._load_routes).add_events, self._give_up)
         self._settle_line = Line(Settlements(settling).settle, self._give_up)
@@ -222,15 +222,7 @@ class PostgresStore:
         if is_change:
             for forget in self._forgets:
                 forget()
-        if notifier_ids is None:
-            self._wake(None)
-            return
-        mine = frozenset(filter(self._peers.is_mine, notifier_ids))
-        if mine:
-            self._wake(mine)
-        if len(mine) < len(notifier_ids):
-            loop = asyncio.get_running_loop()
-            loop.call_later(HOLD_OFF.total_seconds(), self._wake, notifier_ids - mine)
+        self._wake(notifier_ids)
 
     async def _look(self, connection: Connection) -> None:
         await self._peers.look(connection)

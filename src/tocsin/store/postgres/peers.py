@@ -1,9 +1,7 @@
-"""Which worker comes first with which notifier, so that several do not claim the same at once.
+"""Which part of the deliveries a worker comes first with, so that several do not claim the same at once.
 
 A preference, nothing more: when it is wrong for a moment, for a worker has come or gone, the locks decide.
 """
-
-from zlib import crc32
 
 from tocsin.store.postgres.connections import Connection
 
@@ -27,10 +25,10 @@ class Peers:
         if not self.is_worker:
             return
         await connection.execute(f"SET application_name = '{WORKER_NAME}'")
-        self._pids = [row["pid"] for row in await connection.fetch(FIND_WORKERS, WORKER_NAME)]
+        self._pids = sorted(row["pid"] for row in await connection.fetch(FIND_WORKERS, WORKER_NAME))
 
-    def is_mine(self, notifier_id: str) -> bool:
-        """Whether this worker comes first: of all, the one whose hash with the notifier is the largest."""
-        if len(self._pids) < 2:
-            return True
-        return max(self._pids, key=lambda pid: crc32(f"{pid} {notifier_id}".encode())) == self._own
+    def share(self) -> tuple[int, int]:
+        """How many workers there are, and which of them, from 0, this one is."""
+        if self._own not in self._pids:
+            return 1, 0
+        return len(self._pids), self._pids.index(self._own)
