@@ -5,10 +5,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run setup test test-long check fix bench lock
+.PHONY: help run setup test test-long check fix bench bench-growth lock
 
 help: ## Print this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Tocsin needs Python 3.11 or newer: install it, or name it with make PYTHON=/path/to/python3."; exit 1; }
@@ -56,6 +56,9 @@ fix: .venv/.dev ## Format, and mend what the linter can.
 bench: .venv/.bench ## Print the benchmark table (under 15 minutes).
 	@tests/install-debian-packages redis-server:redis-server
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-growth: .venv/.bench ## Measure how speed holds as the database grows (hours; goes on where it was broken off).
+	@$(BIN)/python -m benchmarks.growth $(ARGS)
 
 lock: ## Pin the dependencies anew (needs uv).
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build --group dev pyproject.toml -o requirements/dev.txt

@@ -1,49 +1,80 @@
-"""`python -m benchmarks`: measures Tocsin beside the floor, interleaved, and prints one table."""
+"""`python -m benchmarks`: measures Tocsin beside the floor and what one would write instead, and prints one table."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import procfs, report
-from benchmarks.bench import Bench
-from benchmarks.subjects import ROOT, SUBJECTS
-
-# Not /tmp, which is often held in memory: there a sync costs nothing.
-DATA = Path("/var/tmp")  # noqa: S108 - a real disk: /tmp may be held in memory
+from benchmarks import page, procfs, report
+from benchmarks.bench import Bench, say
+from benchmarks.page import Measurement
+from benchmarks.rows import ROWS, Row
+from benchmarks.subjects import ROOT
+from benchmarks.workers import measure_workers
 
 
 def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short repetition: 20 seconds, figures mean little")
-    parser.add_argument("--only", choices=[subject.name.lower() for subject in SUBJECTS])
+    parser.add_argument("--quick", action="store_true", help="one short repetition: figures mean little")
+    parser.add_argument("--only", action="append", default=[], help="rows whose name contains this; may be repeated")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5, help="how long each measurement lasts")
-    parser.add_argument("--data", type=Path, default=DATA, help="where the databases go for the while")
+    parser.add_argument("--seconds", type=float, default=3, help="how long each measurement lasts")
+    parser.add_argument("--workers", action="store_true", help="instead, one worker process against two")
+    parser.add_argument("--pairs", type=int, default=10, help="with --workers: how many pairs")
+    parser.add_argument("--data", type=Path, default=procfs.DATA, help="where the databases go for the while")
     parser.add_argument("--write", action="store_true", help="refresh docs/performance.md")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if options.quick:
+        options.repetitions, options.seconds, options.pairs = 1, 0.5, 1
+    return options
+
+
+def chosen(only: list[str]) -> list[Row]:
+    """The rows asked for that can be measured here; the others are named."""
+    rows = []
+    for row in ROWS:
+        if only and not any(words.lower() in row.name.lower() for words in only):
+            continue
+        if missing := row.missing():
+            say(f"SKIPPED {row.name}: {', '.join(missing)} is not installed")
+        else:
+            rows.append(row)
+    return rows
+
+
+def measure_rows(options: argparse.Namespace) -> int:
+    bench = Bench(options.data, chosen(options.only), options.seconds, 0.3 if options.quick else 1.0)
+    for _ in range(options.repetitions):
+        bench.repeat()
+    failures = [*(f"{name}: {why}" for name, why in bench.failures.items()), *report.failures(bench.figures)]
+    doubts = report.doubts(bench.figures)
+    measurement = Measurement(
+        figures=bench.figures,
+        doubts=doubts,
+        machine=procfs.machine(options.data),
+        commit=procfs.commit(ROOT),
+        measured_at=procfs.today(),
+    )
+    print(f"\n{report.table(bench.figures)}\n\n{report.ratios(bench.figures)}\n")
+    print(f"{measurement.machine}; commit {measurement.commit}")
+    print("\n".join([*failures, *doubts] or ["Every acknowledged event was delivered."]))
+    if options.write and not failures:
+        page.rewrite(bench=measurement)
+    return 1 if failures else 0
 
 
 def main() -> int:
     options = parse_options()
-    subjects = [subject for subject in SUBJECTS if options.only in {None, subject.name.lower()}]
-    seconds, repetitions = (1.0, 1) if options.quick else (options.seconds, options.repetitions)
-    bench = Bench(options.data, subjects, seconds, 0.5 if options.quick else 1.0)
+    if not options.workers:
+        return measure_rows(options)
     try:
-        for _ in range(repetitions):
-            bench.measure_speed()
-        if not report.complaints(bench.figures):
-            for _ in range(repetitions):
-                bench.measure_latency()
+        workers = measure_workers(options.data, options.seconds, options.pairs)
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    table, machine, commit = report.table(bench.figures), procfs.machine(options.data), procfs.commit(ROOT)
-    complaints = report.complaints(bench.figures)
-    print(f"\n{table}\n\n{machine}; commit {commit}")
-    print("\n".join(complaints or ["Every acknowledged event was delivered."]))
-    if options.write and not complaints:
-        report.write(ROOT / "docs" / "performance.md", table, machine, commit)
-    return 1 if complaints else 0
+    print(page.workers_table(workers))
+    if options.write:
+        page.rewrite(workers=workers)
+    return 0
 
 
 if __name__ == "__main__":

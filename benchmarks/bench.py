@@ -1,9 +1,9 @@
-"""The course of a benchmark: which subject is started when, and what is measured on it."""
+"""The course of a benchmark: which row's programs are started when, and what is measured on them."""
 
+import json
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +13,23 @@ import msgspec
 
 from benchmarks import procfs
 from benchmarks.load import Measured, Phase
+from benchmarks.receivers import Ports, make_certificates
 from benchmarks.report import Figures
-from benchmarks.subjects import ROOT, Subject
+from benchmarks.rows import Row
+from benchmarks.subjects import ROOT, Site, Subject
 
 
 class LoadProcess:
     """The load process: phases in, measurements out."""
 
-    def __init__(self, core: int | None) -> None:
-        command = [sys.executable, "-m", "benchmarks.load", *([] if core is None else [str(core)])]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    def __init__(self, core: int | None, certificates: Path | None = None) -> None:
+        command = [sys.executable, "-m", "benchmarks.load", *([str(certificates)] if certificates else [])]
+        with procfs.pinned(core):
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            )
         self._count = 0
-        self.receiver_port = int(self._read())
+        self.receivers = msgspec.json.decode(self._read(), type=Ports)
 
     def _read(self) -> str:
         assert self._process.stdout is not None
@@ -33,11 +38,20 @@ class LoadProcess:
             raise RuntimeError("the load process ended early")
         return line
 
-    def measure(self, phase: Phase) -> Measured:
+    def measure(self, phase: Phase, subject: Subject) -> Measured:
+        """Run a phase against a subject; where it is, and what is to be watched, is filled in here."""
         assert self._process.stdin is not None
         self._count += 1
-        numbered = msgspec.structs.replace(phase, number=self._count)
-        self._process.stdin.write(msgspec.json.encode(numbered).decode() + "\n")
+        whole = msgspec.structs.replace(
+            phase,
+            number=self._count,
+            port=subject.port,
+            token=subject.token,
+            apps=phase.apps or (subject.quiet_apps if phase.kind == "accept" else subject.apps),
+            app_pids=subject.app_pids,
+            database_pids=subject.database_pids,
+        )
+        self._process.stdin.write(msgspec.json.encode(whole).decode() + "\n")
         self._process.stdin.flush()
         return msgspec.json.decode(self._read(), type=Measured)
 
@@ -45,59 +59,92 @@ class LoadProcess:
         self._process.communicate()
 
 
-class Bench:
-    """All repetitions over all subjects, and the figures they gave."""
+@contextmanager
+def stage(data: Path, *, is_pinned: bool = True) -> Iterator[tuple[LoadProcess, Site]]:
+    """A load process with its receivers, and a folder on a real disk: whatever is started there ends with it."""
+    cores = procfs.two_cores() if is_pinned else None
+    with tempfile.TemporaryDirectory(dir=data, prefix="tocsin-bench-") as name:
+        folder = Path(name)
+        authority = make_certificates(folder)
+        load = LoadProcess(cores[1] if cores else None, folder)
+        try:
+            yield load, Site(folder, load.receivers, authority, cores[0] if cores else None)
+        finally:
+            load.close()
 
-    def __init__(self, folder: Path, subjects: list[type[Subject]], seconds: float, warmup_seconds: float) -> None:
-        self._folder = folder
-        self._subjects = subjects
+
+class Bench:
+    """All repetitions over all rows, and the figures they gave."""
+
+    def __init__(self, data: Path, rows: list[Row], seconds: float, warmup_seconds: float) -> None:
+        self._data = data
         self._seconds = seconds
         self._warmup_seconds = warmup_seconds
-        self.figures: dict[str, Figures] = defaultdict(Figures)
+        self._rows = rows
+        self.figures = {row.name: Figures() for row in rows}
+        self.failures: dict[str, str] = {}
 
-    def measure_speed(self) -> None:
-        for subject in self._subjects:
-            with self._started(subject) as (load, running):
-                figures = self.figures[subject.name]
-                self._add(figures.accept, load, running, "accept")
-                self._add(figures.deliver, load, running, "deliver")
-                figures.rss_mb.append(procfs.peak_rss_mb(running.group))
+    def repeat(self) -> None:
+        """Measure each row once; one that fails is left out from then on, and everybody is told."""
+        for row in self._rows:
+            if row.name in self.failures:
+                continue
+            try:
+                self._measure(row)
+            except RuntimeError as error:
+                self.failures[row.name] = str(error)
+                say(f"  {row.name} FAILED: {error}")
 
-    def measure_latency(self) -> None:
-        for subject in self._subjects:
-            figures = self.figures[subject.name]
-            figures.half_rate = median(one.arrived_rate for one in figures.deliver) / 2
-            with self._started(subject) as (load, running):
-                self._add(figures.paced, load, running, "paced", rate=figures.half_rate)
-
-    def _add(self, to: list[Measured], load: LoadProcess, subject: Subject, kind: str, rate: float = 0) -> None:
-        phase = {
-            "kind": kind,
-            "port": subject.port,
-            "group": subject.group,
-            "token": subject.token,
-            "rate": rate,
-            "warmup_seconds": self._warmup_seconds,
-            "seconds": self._seconds,
-        }
-        measured = load.measure(msgspec.convert(phase, Phase))
-        to.append(measured)
-        shown = (
-            f"{measured.accepted_rate:,.0f}/s accepted"
-            if kind == "accept"
-            else f"{measured.arrived_rate:,.0f}/s delivered, p50 {measured.p50_ms:.1f} ms, p99 {measured.p99_ms:.1f} ms"
-        )
-        print(f"  {subject.name}, {kind}: {shown}", file=sys.stderr, flush=True)
-
-    @contextmanager
-    def _started(self, kind: type[Subject]) -> Iterator[tuple[LoadProcess, Subject]]:
-        cores = procfs.two_cores()
-        load = LoadProcess(cores[1] if cores else None)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix="tocsin-bench-") as folder:
-            subject = kind(Path(folder), load.receiver_port, cores[0] if cores else None)
+    def _measure(self, row: Row) -> None:
+        figures = self.figures[row.name]
+        with stage(self._data, is_pinned=row.is_pinned) as (load, site):
+            if row.make is None:
+                figures.deliver.append(measure_client(site, self._seconds))
+                return self._tell(row, "client", figures.deliver[-1])
+            subject = row.make(site)
             try:
                 subject.start()
-                yield load, subject
+                self._measure_started(row, subject, load)
             finally:
                 subject.stop()
-                load.close()
+
+    def _measure_started(self, row: Row, subject: Subject, load: LoadProcess) -> None:
+        figures = self.figures[row.name]
+        phase = Phase(
+            kind="accept",
+            warmup_seconds=self._warmup_seconds,
+            seconds=min(self._seconds, row.longest_seconds),
+            connections=row.connections,
+            window=row.window,
+        )
+        figures.accept.append(load.measure(phase, subject))
+        self._tell(row, "accept", figures.accept[-1])
+        figures.deliver.append(load.measure(msgspec.structs.replace(phase, kind="deliver"), subject))
+        self._tell(row, "deliver", figures.deliver[-1])
+        figures.app_mb.append(procfs.memory_mb(subject.app_pids))
+        figures.database_mb.append(procfs.memory_mb(subject.database_pids))
+        half = median(one.arrived_rate for one in figures.deliver) / 2
+        if half:
+            figures.paced.append(load.measure(msgspec.structs.replace(phase, kind="paced", rate=half), subject))
+            self._tell(row, "paced", figures.paced[-1])
+
+    def _tell(self, row: Row, kind: str, measured: Measured) -> None:
+        rate = measured.accepted_rate if kind == "accept" else measured.arrived_rate
+        cpu = f"{measured.app_cpu_us:.0f} + {measured.database_cpu_us:.0f} µs"
+        say(f"  {row.name}, {kind}: {rate:,.0f}/s, {cpu}, p50 {measured.p50_ms:.1f} ms, p99 {measured.p99_ms:.1f} ms")
+
+
+def measure_client(site: Site, seconds: float) -> Measured:
+    """The HTTP client alone, on the core of what is measured."""
+    command = [sys.executable, "-m", "benchmarks.egress", "alone", str(site.receivers.plain), str(seconds)]
+    with procfs.pinned(site.core):
+        run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if run.returncode:
+        raise RuntimeError(f"the client failed: {run.stderr.strip()}")
+    said = json.loads(run.stdout)
+    return Measured(arrived_rate=said["rate"], app_cpu_us=said["cpu_us"])
+
+
+def say(line: str) -> None:
+    """Progress goes beside the table, which goes to standard output."""
+    print(line, file=sys.stderr, flush=True)

@@ -5,6 +5,8 @@ figures that are to be compared.
 """
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +16,9 @@ import aiohttp
 import httptools
 import uvloop
 
+from benchmarks import procfs
+from benchmarks.receivers import ADDRESSES
+from benchmarks.subjects import APP_COUNT
 from tocsin.egress import AddressPolicy, Egress
 from tocsin.model import Request
 
@@ -51,7 +56,7 @@ async def _receive() -> None:
     await loop.run_in_executor(None, sys.stdin.read)
 
 
-async def _measure(send: Send, urls: list[str], concurrency: int) -> tuple[float, float]:
+async def _measure(send: Send, urls: list[str], concurrency: int, seconds: float = _SECONDS) -> tuple[float, float]:
     """Requests per second, and microseconds of this process for each."""
     count = 0
 
@@ -68,12 +73,12 @@ async def _measure(send: Send, urls: list[str], concurrency: int) -> tuple[float
     await run(0.4)
     count = 0
     started, cpu_started = time.perf_counter(), time.process_time()
-    await run(_SECONDS)
+    await run(seconds)
     elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     return count / elapsed, cpu / count * 1e6
 
 
-async def _ours(urls: list[str], concurrency: int) -> tuple[float, float]:
+async def _ours(urls: list[str], concurrency: int, seconds: float = _SECONDS) -> tuple[float, float]:
     egress = Egress(
         policy=AddressPolicy.parse("127.0.0.0/8"),
         user_agent="Tocsin/benchmark",
@@ -84,7 +89,7 @@ async def _ours(urls: list[str], concurrency: int) -> tuple[float, float]:
         return (await egress.request(Request(url=url, headers=_HEADERS, body=_BODY))).status
 
     try:
-        return await _measure(send, urls, concurrency)
+        return await _measure(send, urls, concurrency, seconds)
     finally:
         await egress.aclose()
 
@@ -101,6 +106,13 @@ async def _aiohttp(urls: list[str], concurrency: int) -> tuple[float, float]:
                 return response.status
 
         return await _measure(send, urls, concurrency)
+
+
+async def _alone(port: int, seconds: float) -> None:
+    """Our client alone against the load's receivers, for the table: rate, processor time and memory as JSON."""
+    urls = [f"http://{address}:{port}/" for address in ADDRESSES[:APP_COUNT]]
+    rate, micros = await _ours(urls, _CASES[1][0], seconds)
+    print(json.dumps({"rate": rate, "cpu_us": micros, "memory_mb": procfs.memory_mb([os.getpid()])}))
 
 
 def main() -> None:
@@ -124,5 +136,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["receive"]:
         uvloop.run(_receive())
+    elif sys.argv[1:2] == ["alone"]:
+        uvloop.run(_alone(int(sys.argv[2]), float(sys.argv[3])))
     else:
         main()

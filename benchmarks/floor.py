@@ -1,7 +1,7 @@
 """The floor: accept, commit, answer, sign, send and settle, with no feature at all around it.
 
 What Tocsin costs beyond this is the price of its features; what this costs is the price of the work.
-One asyncio loop parses and sends, one thread owns the SQLite connection.
+One asyncio loop parses and sends; one thread owns the SQLite connection, or two connections lead to PostgreSQL.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import signal
 import time
 from binascii import b2a_base64
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hmac import digest
 from pathlib import Path
@@ -19,7 +20,8 @@ import httptools
 import msgspec
 import uvloop
 
-from benchmarks.floor_store import Accepted, Attempted, Batch, Writer
+from benchmarks.floor_postgres import PostgresWriter
+from benchmarks.floor_store import Accepted, Attempted, Batch, SqliteWriter, Store
 
 CONNECTIONS_A_HOST = 16
 LINGER_SECONDS = 0.002  # long enough to gather a batch, short beside the fsync it saves
@@ -40,18 +42,59 @@ class _Ingest(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Ingest)
 
 
-class Floor:
-    """Gathers what arrives and what was sent into commits, and hands on what a commit made durable."""
+class Gathering:
+    """Gathers items into batches, one of which is being written at a time."""
 
-    def __init__(self, database: Path, hosts: "list[Host]") -> None:
+    def __init__(self, store: Store, committed: Callable[[Batch], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._hosts = hosts
-        self._gathering = Batch()
+        self._store = store
+        self._hand_on = committed
+        self._batch = Batch()
         self._timer: asyncio.TimerHandle | None = None
         self._is_writing = False
+
+    def add_event(self, event: Accepted) -> None:
+        self._batch.events.append(event)
+        self._added()
+
+    def add_attempt(self, attempt: Attempted) -> None:
+        self._batch.attempts.append(attempt)
+        self._added()
+
+    def _added(self) -> None:
+        if self._is_writing:
+            return
+        if len(self._batch.events) + len(self._batch.attempts) >= LINGER_ITEMS:
+            self._flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(LINGER_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch, self._batch = self._batch, Batch()
+        self._is_writing = True
+        self._store.write(batch, self._committed)
+
+    def _committed(self, batch: Batch) -> None:
+        self._is_writing = False
+        self._hand_on(batch)
+        if self._batch.events or self._batch.attempts:
+            self._added()
+
+
+class Floor:
+    """Accepts events, hands on what a commit made durable, and settles what was sent."""
+
+    def __init__(self, store: Store, hosts: "list[Host]") -> None:
+        self._loop = asyncio.get_running_loop()
+        self._store = store
+        self._hosts = hosts
         self._open_count = 0
         self._last_number = 0
-        self._writer = Writer(database, lambda batch: self._loop.call_soon_threadsafe(self._committed, batch))
+        self._events = Gathering(store, self._committed)
+        self._attempts = Gathering(store, self._committed) if store.writes_two_at_once else self._events
 
     def accept(self, connection: "Inlet", app: str, body: bytes) -> bool:
         """Queue one event for the next commit; False when there is no such app."""
@@ -73,32 +116,13 @@ class Floor:
         host = int(tail) % len(self._hosts) if kind == "bench" and self._hosts else None
         accepted = Accepted(connection, number, int(tail), now, reported.type, type_data, event + b"}", host)
         self._open_count += 1
-        self._gathering.events.append(accepted)
-        self._added()
+        self._events.add_event(accepted)
         return True
 
     def settle(self, accepted: Accepted, status: int, started_at: float) -> None:
-        self._gathering.attempts.append(Attempted(accepted.number, started_at, time.time(), status))
-        self._added()
-
-    def _added(self) -> None:
-        if self._is_writing:
-            return
-        if len(self._gathering.events) + len(self._gathering.attempts) >= LINGER_ITEMS:
-            self._flush()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(LINGER_SECONDS, self._flush)
-
-    def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        batch, self._gathering = self._gathering, Batch()
-        self._is_writing = True
-        self._writer.write(batch)
+        self._attempts.add_attempt(Attempted(accepted.number, started_at, time.time(), status))
 
     def _committed(self, batch: Batch) -> None:
-        self._is_writing = False
         self._open_count -= len(batch.attempts)
         for accepted in batch.events:
             accepted.connection.answer(b"201 Created", b'{"event":' + accepted.body + b"}")
@@ -106,14 +130,12 @@ class Floor:
                 self._open_count -= 1
             else:
                 self._hosts[accepted.host].send(accepted)
-        if self._gathering.events or self._gathering.attempts:
-            self._added()
 
     async def drain(self) -> None:
         give_up_at = self._loop.time() + DRAIN_SECONDS
         while self._open_count and self._loop.time() < give_up_at:
             await asyncio.sleep(0.01)
-        await self._loop.run_in_executor(None, self._writer.close)
+        await self._store.close()
 
 
 class Inlet(asyncio.Protocol):
@@ -262,13 +284,18 @@ class Outlet(asyncio.Protocol):
             self._host.settle(self._sending, 0, self._started_at)
 
 
-async def serve(port: int, data: Path, receivers: list[tuple[str, int]]) -> None:
+async def serve(port: int, database: str, receivers: list[tuple[str, int]]) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     hosts = [Host(address, at) for address, at in receivers]
-    floor = Floor(data / "floor.db", hosts)
+    store: Store
+    if database.startswith("postgresql:"):
+        store = await PostgresWriter.connected(database)
+    else:
+        store = SqliteWriter(Path(database))
+    floor = Floor(store, hosts)
     for host in hosts:
         host.floor = floor
     server = await loop.create_server(lambda: Inlet(floor), "127.0.0.1", port, backlog=1024)
@@ -290,10 +317,10 @@ def parse_receivers(text: str) -> list[tuple[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.floor")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--database", required=True, help="a file for SQLite, or a postgresql: URL")
     parser.add_argument("--receivers", type=parse_receivers, default=[])
     options = parser.parse_args()
-    uvloop.run(serve(options.port, options.data, options.receivers))
+    uvloop.run(serve(options.port, options.database, options.receivers))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""The floor's storage: one thread, one SQLite connection, one commit a batch."""
+"""What the floor stores, and its storage in SQLite: one thread, one connection, one commit a batch."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -59,31 +60,45 @@ class Batch:
         self.attempts: list[Attempted] = []
 
 
-class Writer:
-    """Commits batches in order and reports each once it is durable."""
+Committed = Callable[[Batch], None]
 
-    def __init__(self, database: Path, committed: Callable[[Batch], object]) -> None:
+
+class Store(Protocol):
+    """Commits batches and reports each, on the event loop, once it is durable."""
+
+    writes_two_at_once: bool
+
+    def write(self, batch: Batch, committed: Committed) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class SqliteWriter:
+    writes_two_at_once = False
+
+    def __init__(self, database: Path) -> None:
+        self._loop = asyncio.get_running_loop()
         self._database = database
-        self._committed = committed
-        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._batches: SimpleQueue[tuple[Batch, Committed] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer")
         self._thread.start()
 
-    def write(self, batch: Batch) -> None:
-        self._batches.put(batch)
+    def write(self, batch: Batch, committed: Committed) -> None:
+        self._batches.put((batch, committed))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._batches.put(None)
-        self._thread.join()
+        await self._loop.run_in_executor(None, self._thread.join)
 
     def _run(self) -> None:
         connection = sqlite3.connect(self._database, isolation_level=None)
         connection.executescript(_SCHEMA)
-        while (batch := self._batches.get()) is not None:
+        while (found := self._batches.get()) is not None:
+            batch, committed = found
             connection.execute("BEGIN IMMEDIATE")
             _store(connection, batch)
             connection.execute("COMMIT")
-            self._committed(batch)
+            self._loop.call_soon_threadsafe(committed, batch)
         connection.close()
 
 
@@ -116,7 +131,7 @@ def _settle(connection: sqlite3.Connection, attempts: list[Attempted]) -> None:
     for chunk in _chunks(delivered):
         marks = ",".join("?" * len(chunk))
         connection.execute(
-            f"UPDATE delivery SET state = {DELIVERED}, lease_until = NULL, finished_at = ? "  # noqa: S608 - the names are constants of this file
+            f"UPDATE delivery SET state = {DELIVERED}, lease_until = NULL, finished_at = ? "
             f"WHERE id IN ({marks}) AND state = {SENDING}",
             [chunk[-1].finished_at, *(attempt.number for attempt in chunk)],
         )

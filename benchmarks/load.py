@@ -1,7 +1,7 @@
 """The load and the receivers, in one process of their own: reports events over HTTP and sees them arrive.
 
-Run as `python -m benchmarks.load CORE`. It prints the receivers' port, then reads one `Phase` a line (JSON)
-and prints one `Measured` a line.
+Run as `python -m benchmarks.load [FOLDER]`, with the folder of the receivers' certificates. It prints the receivers'
+ports, then reads one `Phase` a line (JSON) and prints one `Measured` a line.
 """
 
 import asyncio
@@ -9,18 +9,17 @@ import gc
 import os
 import sys
 from array import array
-from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter as now  # the loop's own clock counts whole milliseconds
-from typing import Literal, cast
+from typing import Literal
 
 import msgspec
 import uvloop
 
 from benchmarks import procfs
+from benchmarks.framing import Framed
+from benchmarks.receivers import MARK_DIGITS, listen
 
-RECEIVERS = tuple(f"127.0.0.{number}" for number in range(2, 22))
-MARK = b'"seq-'
-MARK_DIGITS = 12
 SILENCE_SECONDS = 10  # without an answer or arrival, what is still missing counts as lost
 TICK_SECONDS = 0.001
 
@@ -29,9 +28,13 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """One measurement: `accept` and `deliver` go as fast as answers or arrivals allow, `paced` at a rate."""
 
     kind: Literal["accept", "deliver", "paced"]
-    port: int
-    group: int
+    port: int = 0
+    apps: tuple[str, ...] = ()
+    app_pids: tuple[int, ...] = ()
+    database_pids: tuple[int, ...] = ()
     token: str = ""
+    fan_out: int = 1
+    body_bytes: int = 0  # 0: the usual 880
     number: int = 0
     rate: float = 0.0
     warmup_seconds: float = 1.0
@@ -43,70 +46,20 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What one phase gave; rates and processor time are of the window after the warm-up."""
 
-    accepted_rate: float
-    arrived_rate: float
-    cpu_us_an_event: float
-    load_busy: float
-    p50_ms: float
-    p99_ms: float
-    acknowledged: int
-    missing: int
-    duplicates: int
-    refused: int
-    unsigned: int
+    due_rate: float = 0
+    accepted_rate: float = 0
+    arrived_rate: float = 0
+    app_cpu_us: float = 0
+    database_cpu_us: float = 0
+    load_busy: float = 0
+    p50_ms: float = 0
+    p99_ms: float = 0
+    acknowledged: int = 0
+    missing: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    unsigned: int = 0
     refusal: str = ""
-
-
-def frame_end(data: bytes | bytearray) -> int:
-    """Where the first HTTP message with a content-length ends; 0 while it is incomplete."""
-    head_end = data.find(b"\r\n\r\n")
-    if head_end < 0:
-        return 0
-    head = bytes(data[:head_end]).lower()
-    at = head.find(b"\r\ncontent-length:")
-    if at < 0:
-        if b"\r\ntransfer-encoding:" in head:
-            raise ValueError("chunked messages are not understood here")
-        return head_end + 4
-    stop = head.find(b"\r\n", at + 2)
-    end = head_end + 4 + int(head[at + 17 : stop if stop > 0 else head_end])
-    return end if end <= len(data) else 0
-
-
-class Framed(asyncio.Protocol):
-    """A connection that is read message by message."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-
-    def data_received(self, data: bytes) -> None:
-        if self._rest:
-            data = self._rest + data
-        while data and (end := frame_end(data)):
-            self.received(data[:end])
-            data = data[end:]
-        self._rest = data
-
-    def received(self, message: bytes) -> None:
-        raise NotImplementedError
-
-
-class Receiver(Framed):
-    """Answers 204 to whatever comes and reports the sequence numbers found in it."""
-
-    def __init__(self, arrived: Callable[[int, bool], None]) -> None:
-        super().__init__()
-        self._arrived = arrived
-
-    def received(self, message: bytes) -> None:
-        self.transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-        at = message.find(MARK)
-        if at >= 0:  # events about the notifiers themselves carry no mark
-            start = at + len(MARK)
-            self._arrived(int(message[start : start + MARK_DIGITS]), b"webhook-signature:" in message[:at].lower())
 
 
 class Reporter(Framed):
@@ -130,8 +83,7 @@ class Reporter(Framed):
 
 
 def requests(phase: Phase) -> list[tuple[bytes, bytes]]:
-    """For each app what stands before and after the sequence number: together some 880 bytes of body."""
-    kind = "quiet" if phase.kind == "accept" else "bench"
+    """For each app what stands before and after the event's number: together some 880 bytes of body, or as asked."""
     before = (
         b'{"event":{"type":"deployment","type_data":{"deployment_id":"5fd1f6a2e7ef8c00018b2f5b",'
         b'"pusher":"ada","git_ref":"7f1e0ef9c2a5b3d4e6f708192a3b4c5d6e7f8091","status":"success",'
@@ -139,20 +91,26 @@ def requests(phase: Phase) -> list[tuple[bytes, bytes]]:
     )
     after = (
         b'","git_ref_url":"https://git.example.com/ada/shop/commit/7f1e0ef9c2a5b3d4e6f708192a3b4c5d6e7f8091",'
-        b'"finished_at":"2026-01-02T03:04:05.678Z","message":"%b"}}}' % (b"Ship it, and tell everyone. " * 16)
+        b'"finished_at":"2026-01-02T03:04:05.678Z","message":"%b"}}}'
     )
+    words = b"Ship it, and tell everyone. "
+    if phase.body_bytes:
+        missing = max(phase.body_bytes - len(before) - MARK_DIGITS - len(after) + 2, 0)
+        after %= (words * (missing // len(words) + 1))[:missing]
+    else:
+        after %= words * 16
     length = len(before) + MARK_DIGITS + len(after)
     return [
         (
             (
-                f"POST /v1/apps/{kind}-{app}/events HTTP/1.1\r\nhost: 127.0.0.1:{phase.port}\r\n"
+                f"POST /v1/apps/{app}/events HTTP/1.1\r\nhost: 127.0.0.1:{phase.port}\r\n"
                 f"authorization: Bearer {phase.token}\r\ncontent-type: application/json\r\n"
                 f"content-length: {length}\r\n\r\n"
             ).encode()
             + before,
             after,
         )
-        for app in range(len(RECEIVERS))
+        for app in phase.apps
     ]
 
 
@@ -198,18 +156,20 @@ class Run:
         return self._result([b - a for a, b in zip(before, after, strict=True)])
 
     def _counts(self) -> tuple[float, ...]:
-        cpu = procfs.cpu_seconds(self.phase.group)
+        cpu, database = (procfs.cpu_seconds(pids) for pids in (self.phase.app_pids, self.phase.database_pids))
         mine = os.times()
-        return now(), self.accepted, self.arrived_once, cpu, mine.user + mine.system
+        return now(), self.accepted, self.arrived_once, cpu, database, mine.user + mine.system
 
     def _result(self, span: list[float]) -> Measured:
-        seconds, accepted, arrived, cpu, mine = span
+        seconds, accepted, arrived, cpu, database, mine = span
         events = accepted if self.phase.kind == "accept" else arrived
         latencies = sorted(self._latencies) or [0.0]
         return Measured(
+            due_rate=self.phase.rate,
             accepted_rate=accepted / seconds,
             arrived_rate=arrived / seconds,
-            cpu_us_an_event=cpu / max(events, 1) * 1e6,
+            app_cpu_us=cpu / max(events, 1) * 1e6,
+            database_cpu_us=database / max(events, 1) * 1e6,
             load_busy=mine / seconds,
             p50_ms=latencies[len(latencies) // 2] * 1000,
             p99_ms=latencies[int(len(latencies) * 0.99)] * 1000,
@@ -224,12 +184,17 @@ class Run:
     def missing(self) -> int:
         if self.phase.kind == "accept":
             return 0
-        return sum(a and not b for a, b in zip(self._acknowledged, self._arrivals, strict=True))
+        fan_out = self.phase.fan_out
+        return sum(
+            self._arrivals[sequence * fan_out : (sequence + 1) * fan_out].count(0)
+            for sequence, is_acknowledged in enumerate(self._acknowledged)
+            if is_acknowledged
+        )
 
     async def _settle(self) -> None:
         """Wait for every answer and arrival still due, as long as there is progress."""
         seen, seen_at = -1, now()
-        while self.unanswered or (self.phase.kind != "accept" and self.accepted > self.arrived_once):
+        while self.unanswered or (self.phase.kind != "accept" and self._is_something_due()):
             await asyncio.sleep(0.02)
             progress = self.accepted + self.refused + self.arrived_once
             if progress != seen:
@@ -237,11 +202,14 @@ class Run:
             elif now() - seen_at > SILENCE_SECONDS:
                 return
 
+    def _is_something_due(self) -> bool:
+        return self.accepted * self.phase.fan_out > self.arrived_once
+
     def expect(self, due_at: float) -> int:
         """Note that an event is under way; the number it goes by."""
         self._due_at.append(due_at)
         self._acknowledged.append(0)
-        self._arrivals.append(0)
+        self._arrivals.extend(bytes(self.phase.fan_out))
         self.unanswered += 1
         return len(self._due_at) - 1
 
@@ -258,7 +226,8 @@ class Run:
         if self._is_stopped or self.phase.kind == "paced":
             return
         window = self.phase.window if self.phase.kind == "deliver" else sys.maxsize
-        while self._idle and len(self._due_at) - self.arrived_once - self.refused < window:
+        fan_out = self.phase.fan_out
+        while self._idle and (len(self._due_at) - self.refused) * fan_out - self.arrived_once < window:
             self._send(now())
 
     async def _pace(self) -> None:
@@ -291,15 +260,16 @@ class Run:
             self.unanswered -= 1
             self.refused += 1
 
-    def arrived(self, number: int, is_signed: bool) -> None:
+    def arrived(self, number: int, place: int, is_signed: bool) -> None:
         sequence = number - self._first
         if not 0 <= sequence < len(self._due_at):
             return
         self.unsigned += not is_signed
-        if self._arrivals[sequence]:
+        spot = sequence * self.phase.fan_out + place % self.phase.fan_out
+        if self._arrivals[spot]:
             self.duplicates += 1
             return
-        self._arrivals[sequence] = 1
+        self._arrivals[spot] = 1
         self.arrived_once += 1
         due_at = self._due_at[sequence]
         if self._window[0] <= due_at < self._window[1]:
@@ -307,19 +277,16 @@ class Run:
         self._send_freely()
 
 
-async def run_phases() -> None:
+async def run_phases(certificates: Path | None) -> None:
     loop = asyncio.get_running_loop()
     current: list[Run] = []
 
-    def arrived(number: int, is_signed: bool) -> None:
+    def arrived(number: int, place: int, is_signed: bool) -> None:
         if current:
-            current[-1].arrived(number, is_signed)
+            current[-1].arrived(number, place, is_signed)
 
-    port = 0
-    for address in RECEIVERS:
-        server = await loop.create_server(lambda: Receiver(arrived), address, port, backlog=256)
-        port = server.sockets[0].getsockname()[1]
-    print(port, flush=True)
+    ports = await listen(certificates, arrived)
+    print(msgspec.json.encode(ports).decode(), flush=True)
     gc.disable()  # a pause here would be charged to what is measured
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         current[:] = [Run(msgspec.json.decode(line, type=Phase))]
@@ -328,9 +295,7 @@ async def run_phases() -> None:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        procfs.pin(0, int(sys.argv[1]))
-    uvloop.run(run_phases())
+    uvloop.run(run_phases(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
 
 
 if __name__ == "__main__":

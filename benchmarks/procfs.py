@@ -1,45 +1,59 @@
-"""What Linux says about a process group and this machine: processor time, memory, cores."""
+"""What Linux says about processes and this machine: processor time, memory, cores."""
 
 import os
 import platform
 import sqlite3
 import subprocess
-import sys
 import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+
+# Not /tmp, which is often held in memory: there a sync costs nothing.
+DATA = Path("/var/tmp")  # noqa: S108 - a real disk: /tmp may be held in memory
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 
 
-def _members(group: int) -> list[tuple[Path, list[str]]]:
-    """The directories of a process group's members, with the fields of `stat` after the command's name."""
-    found = []
+def _stats() -> dict[int, list[str]]:
+    """For each process the fields of `stat` after the command's name: state, parent, group and so on."""
+    found = {}
     for entry in _PROC.iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            found[int(entry.name)] = (entry / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
-        if int(fields[2]) == group:
-            found.append((entry, fields))
     return found
 
 
-def cpu_seconds(group: int) -> float:
-    """User and system time of the group, ended and awaited children included."""
-    return sum(sum(map(int, fields[11:15])) for _, fields in _members(group)) / _TICKS_A_SECOND
+def _family(roots: Collection[int], stats: Mapping[int, list[str]]) -> set[int]:
+    """The processes of these ids with all that descend from them. Not by group: PostgreSQL's each have their own."""
+    family = set(roots) & set(stats)
+    while found := {pid for pid, fields in stats.items() if int(fields[1]) in family} - family:
+        family |= found
+    return family
 
 
-def peak_rss_mb(group: int) -> float:
-    """The sum of what each member held in memory at most."""
-    peak_kb = 0
-    for entry, _ in _members(group):
-        for line in (entry / "status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                peak_kb += int(line.split()[1])
-    return peak_kb / 1024
+def cpu_seconds(roots: Collection[int]) -> float:
+    """User and system time of these processes and their descendants, ended and awaited ones included."""
+    stats = _stats()
+    return sum(sum(map(int, stats[pid][11:15])) for pid in _family(roots, stats)) / _TICKS_A_SECOND
+
+
+def memory_mb(roots: Collection[int]) -> float:
+    """What these processes and their descendants hold now; what they share counts once (proportional set size)."""
+    held_kb = 0
+    for pid in _family(roots, _stats()):
+        try:
+            lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            continue
+        held_kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return held_kb / 1024
 
 
 def two_cores() -> tuple[int, int] | None:
@@ -77,6 +91,10 @@ def machine(folder: Path) -> str:
     )
 
 
+def today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
 def commit(folder: Path) -> str:
 
     def git(*words: str) -> str:
@@ -87,7 +105,15 @@ def commit(folder: Path) -> str:
     return f"{name} with changes not committed" if git("status", "--porcelain") else name
 
 
-def pin(pid: int, core: int | None) -> None:
-    """Keep a process and what it will start on one core."""
-    if core is not None and sys.platform == "linux":
-        os.sched_setaffinity(pid, {core})
+@contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Whatever is started in this context runs on that core alone: a child inherits it, with all its threads."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,4 +1,4 @@
-"""What is measured, each in a process group of its own: the floor, and Tocsin by its documented interface."""
+"""What is measured: programs of their own, started, made ready, and stopped again. The floor is the simplest."""
 
 import http.client
 import json
@@ -8,64 +8,97 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks import procfs
-from benchmarks.load import RECEIVERS
+from benchmarks.databases import start_postgres
+from benchmarks.receivers import Ports
+from tests.postgres import PostgresServer
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
 STOP_SECONDS = 20
-WEBHOOK_PLATFORM = "5982f145d48c3600273ef08a"
+APP_COUNT = 20
+
+Database = Literal["sqlite", "postgresql"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a subject is given: a folder, the receivers, the authority of their certificates, and a core to run on."""
+
+    folder: Path
+    receivers: Ports
+    authority: Path
+    core: int | None
 
 
 class Subject:
-    """A server under measurement; `group` is its process group and `token` what reporters present."""
+    """Something under measurement. Its apps `bench-N` have a receiver each, and `quiet-N` have none."""
 
     name = ""
 
-    def __init__(self, folder: Path, receiver_port: int, core: int | None) -> None:
-        self.folder = folder
+    def __init__(self, site: Site, database: Database = "sqlite") -> None:
+        self.site = site
+        self.database = database
         self.port = free_port()
         self.token = ""
-        self._receiver_port = receiver_port
-        self._core = core
-        self._process: subprocess.Popen[bytes] | None = None
+        self.apps = tuple(f"bench-{number}" for number in range(APP_COUNT))
+        self.quiet_apps = tuple(f"quiet-{number}" for number in range(APP_COUNT))
+        self.postgres: PostgresServer | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
-    def group(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def app_pids(self) -> tuple[int, ...]:
+        return tuple(process.pid for process in self._processes)
+
+    @property
+    def database_pids(self) -> tuple[int, ...]:
+        return (self.postgres.pid,) if self.postgres else ()
 
     def start(self) -> None:
+        """Start with an empty database and return when everything is ready."""
+        try:
+            if self.database == "postgresql":
+                self.postgres = start_postgres(self.site.folder, self.site.core)
+                self.postgres.add_database("bench")
+            self.serve()
+        except (OSError, AssertionError, subprocess.SubprocessError) as error:
+            raise RuntimeError(f"{self.name} did not start: {error}") from error
+
+    def serve(self) -> None:
+        """Start the programs, all but the database."""
         raise NotImplementedError
 
-    def _launch(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
-        log = (self.folder / f"{self.name}.log").open("wb")
-        with log:
-            self._process = subprocess.Popen(
+    def database_url(self) -> str:
+        assert self.postgres is not None
+        return self.postgres.url("bench")
+
+    def launch(
+        self, *command: str, environment: Mapping[str, str] | None = None, ready_port: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a program on the site's core; with a port, wait until it says there that it is ready."""
+        with self._log_path().open("ab") as log, procfs.pinned(self.site.core):
+            process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, cwd=ROOT, start_new_session=True
             )
-        procfs.pin(self._process.pid, self._core)
+        self._processes.append(process)
+        if ready_port is not None:
+            self.wait_until_ready(process, ready_port)
+        return process
+
+    def wait_until_ready(self, process: subprocess.Popen[bytes], port: int) -> None:
         give_up_at = time.monotonic() + START_SECONDS
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > give_up_at:
-                self.stop()
+        while not _is_ready(port):
+            if process.poll() is not None or time.monotonic() > give_up_at:
                 raise RuntimeError(f"{self.name} did not get ready:\n{self.last_words()}")
             time.sleep(0.05)
 
-    def _is_ready(self) -> bool:
-        try:
-            return self._call("GET", "/readyz")[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def _call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"Content-Type": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
@@ -74,82 +107,54 @@ class Subject:
             connection.close()
         return answer.status, json.loads(text) if text else None
 
+    def expect(self, status: int, method: str, path: str, body: object = None) -> Any:
+        answered, content = self.call(method, path, body)
+        if answered != status:
+            raise RuntimeError(f"{method} {path} answered {answered}: {content}")
+        return content
+
     def last_words(self) -> str:
-        lines = (self.folder / f"{self.name}.log").read_text(errors="replace").splitlines()
-        return "\n".join(lines[-15:])
+        return "\n".join(self._log_path().read_text(errors="replace").splitlines()[-15:])
+
+    def _log_path(self) -> Path:
+        return self.site.folder / "programs.log"
+
+    def stop_programs(self) -> None:
+        """Stop everything but the database, whoever began last first."""
+        while self._processes:
+            process = self._processes.pop()
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
 
     def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, 9)
-            self._process.wait()
+        self.stop_programs()
+        if self.postgres is not None and self.postgres.is_running:
+            self.postgres.stop("immediate")
 
 
 class Floor(Subject):
     name = "floor"
 
-    def start(self) -> None:
-        receivers = f"{RECEIVERS[0]}..{RECEIVERS[-1].rpartition('.')[2]}:{self._receiver_port}"
-        module = [sys.executable, "-m", "benchmarks.floor", "--port", str(self.port)]
-        self._launch(*module, "--data", str(self.folder), "--receivers", receivers)
+    def serve(self) -> None:
+        url = self.database_url() if self.database == "postgresql" else str(self.site.folder / "floor.db")
+        receivers = f"127.0.0.2..{APP_COUNT + 1}:{self.site.receivers.plain}"
+        options = ("--port", str(self.port), "--database", url, "--receivers", receivers)
+        self.launch(sys.executable, "-m", "benchmarks.floor", *options, ready_port=self.port)
 
 
-class Tocsin(Subject):
-    """`bench-N` has one webhook notifier, on receiver N; `quiet-N` has none."""
-
-    name = "Tocsin"
-    command = Path(sys.executable).parent / "tocsin"
-
-    def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | {
-            "TOCSIN_DATABASE_URL": f"sqlite:///{self.folder / 'tocsin.db'}",
-            "TOCSIN_EGRESS_ALLOW": "127.0.0.0/8",
-            "TOCSIN_RATE_LIMIT": "off",
-            "TOCSIN_METRICS_LISTEN": "off",
-            "TOCSIN_LOG_FORMAT": "json",
-        }
-        for words in (
-            ("user", "add", "bench", "--email", "bench@example.com"),
-            ("token", "add", "bench", "--name", "bench"),
-        ):
-            run = subprocess.run(
-                [str(self.command), *words], env=environment, capture_output=True, text=True, check=False
-            )
-            if run.returncode:
-                raise RuntimeError(f"tocsin {words[0]} {words[1]} failed: {run.stderr.strip()}")
-        token = run.stdout.strip()
-        self._launch(str(self.command), "serve", "--port", str(self.port), environment=environment)
-        self.token = token
-        for number, address in enumerate(RECEIVERS):
-            self._add_app(f"bench-{number}", f"http://{address}:{self._receiver_port}/")
-            self._add_app(f"quiet-{number}", None)
-
-    def _add_app(self, name: str, webhook_url: str | None) -> None:
-        self._expect(201, "POST", "/v1/apps", {"app": {"name": name}})
-        path = f"/v1/apps/{name}/notifiers"
-        for notifier in self._expect(200, "GET", path)["notifiers"]:
-            self._expect(204, "DELETE", f"{path}/{notifier['id']}")
-        if webhook_url is not None:
-            notifier = {
-                "platform_id": WEBHOOK_PLATFORM,
-                "name": "bench",
-                "send_all_events": True,
-                "type_data": {"webhook_url": webhook_url},
-            }
-            self._expect(201, "POST", path, {"notifier": notifier})
-
-    def _expect(self, status: int, method: str, path: str, body: object = None) -> Any:
-        answered, content = self._call(method, path, body)
-        if answered != status:
-            raise RuntimeError(f"{method} {path} answered {answered}: {content}")
-        return content
-
-
-SUBJECTS: tuple[type[Subject], ...] = (Floor, Tocsin)
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def free_port() -> int:
