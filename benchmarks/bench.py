@@ -31,6 +31,10 @@ class LoadProcess:
         self._count = 0
         self.receivers = msgspec.json.decode(self._read(), type=Ports)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _read(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

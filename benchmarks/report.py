@@ -90,7 +90,7 @@ def aligned(lines: list[list[str]]) -> str:
     )
 
 
-_RATIOS = (
+RATIOS = (
     ("Tocsin / floor on SQLite", TOCSIN_SQLITE, FLOOR_SQLITE),
     ("Tocsin / floor on PostgreSQL", TOCSIN_POSTGRES, FLOOR_POSTGRES),
     ("Tocsin on SQLite / background tasks", TOCSIN_SQLITE, BACKGROUND),
@@ -102,7 +102,7 @@ _RATIOS = (
 def ratios(figures: Mapping[str, Figures]) -> str:
     """How rows compare that are made to be compared, as a table."""
     lines = [["", "delivered/s", "CPU an event"]]
-    for title, first, second in _RATIOS:
+    for title, first, second in RATIOS:
         one, other = figures.get(first, Figures()), figures.get(second, Figures())
         if any(one.delivered()) and any(other.delivered()):
             pair = (

@@ -37,7 +37,7 @@ class Row:
 
 
 # What does one thing after another gets few connections, so that it is not measured by its queues.
-FEW_CONNECTIONS, FEW_OUTSTANDING = 20, 64
+FEW_CONNECTIONS, FEW_OUTSTANDING = 20, 20
 ROWS = (
     Row(FLOOR_SQLITE, Floor),
     Row(TOCSIN_SQLITE, Tocsin),
