@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import page, procfs, report
-from benchmarks.bench import Bench, say
+from benchmarks.bench import Bench, end_on_sigterm, say
 from benchmarks.page import Measurement
 from benchmarks.rows import ROWS, Row
 from benchmarks.subjects import ROOT
@@ -63,6 +63,7 @@ def measure_rows(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
+    end_on_sigterm()
     options = parse_options()
     if not options.workers:
         return measure_rows(options)

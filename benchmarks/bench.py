@@ -1,6 +1,7 @@
 """The course of a benchmark: which row's programs are started when, and what is measured on them."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -147,6 +148,11 @@ def measure_client(site: Site, seconds: float) -> Measured:
         raise RuntimeError(f"the client failed: {run.stderr.strip()}")
     said = json.loads(run.stdout)
     return Measured(arrived_rate=said["rate"], app_cpu_us=said["cpu_us"])
+
+
+def end_on_sigterm() -> None:
+    """A terminated run ends what it started, as an interrupted one does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def say(line: str) -> None:

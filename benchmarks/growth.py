@@ -17,7 +17,7 @@ from typing import get_args
 import msgspec
 
 from benchmarks import page, procfs
-from benchmarks.bench import say, stage
+from benchmarks.bench import end_on_sigterm, say, stage
 from benchmarks.growth_report import Grown, growth_table, read_growth, write_growth
 from benchmarks.growth_steps import Step, steps
 from benchmarks.load import Phase
@@ -117,6 +117,7 @@ def chosen(options: argparse.Namespace) -> Iterator[tuple[Step, Database]]:
 
 
 def main() -> int:
+    end_on_sigterm()
     options = parse_options()
     if options.list:
         print("\n".join(f"{database}: {step.name}" for step, database in chosen(options)))

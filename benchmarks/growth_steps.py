@@ -11,7 +11,7 @@ from benchmarks.tocsin_subject import Tocsin
 MILLION = 1_000_000
 PAUSED_NOTIFIERS = 100
 GROWN_APP = "grown-0"
-OTHER_EVENT = "edit_variable"  # not what the load reports
+OTHER_EVENT = "variable_edited"  # not what the load reports
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def _finish(subject: Tocsin, count: int) -> None:
 
 def _pause(subject: Tocsin, count: int) -> None:
     subject.add_app("paused-0")
-    made = [subject.add_notifier("paused-0", place, active=False) for place in range(PAUSED_NOTIFIERS)]
+    made = [subject.add_notifier("paused-0", place) for place in range(PAUSED_NOTIFIERS)]
+    for notifier in made:
+        subject.expect(200, "POST", f"/v1/apps/paused-0/notifiers/{notifier['id']}/pause")
     with filling(subject) as fill:
         fill.add_pending(count, [Owner(notifier["app_id"], notifier["id"]) for notifier in made])
 

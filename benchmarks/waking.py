@@ -42,11 +42,11 @@ class Waking:
     async def _once(self) -> float:
         self._number += 1
         self._arrived.clear()
-        await self._set_active(is_active=False)
+        await self._change("pause")
         event = {"type": "deployment", "type_data": {"deployment_uuid": f"seq-{self._number:012d}"}}
         await asyncio.to_thread(self._subject.expect, 201, "POST", f"/v1/apps/{APP}/events", {"event": event})
         begun_at = perf_counter()
-        resumed = asyncio.create_task(self._set_active(is_active=True))
+        resumed = asyncio.create_task(self._change("resume"))
         try:
             await asyncio.wait_for(self._arrived.wait(), PATIENCE_SECONDS)
         except TimeoutError:
@@ -55,9 +55,8 @@ class Waking:
         await resumed
         return took
 
-    async def _set_active(self, *, is_active: bool) -> None:
-        body = {"notifier": {"active": is_active}}
-        await asyncio.to_thread(self._subject.expect, 200, "PATCH", self._path, body)
+    async def _change(self, verb: str) -> None:
+        await asyncio.to_thread(self._subject.expect, 200, "POST", f"{self._path}/{verb}")
 
     def _note(self, number: int, place: int, is_signed: bool) -> None:  # noqa: ARG002 - what a receiver reports
         if number == self._number:
