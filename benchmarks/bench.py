@@ -96,7 +96,7 @@ class Bench:
                 continue
             try:
                 self._measure(row)
-            except RuntimeError as error:
+            except (RuntimeError, OSError) as error:
                 self.failures[row.name] = str(error)
                 say(f"  {row.name} FAILED: {error}")
 

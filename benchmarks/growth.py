@@ -5,6 +5,7 @@ Each step compares, in pairs, a Tocsin with much in its database with one that h
 
 import argparse
 import asyncio
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from statistics import median
 from typing import get_args
 
 import msgspec
+import psycopg
 
 from benchmarks import page, procfs
 from benchmarks.bench import end_on_sigterm, say, stage
@@ -131,7 +133,7 @@ def main() -> int:
         say(f"{database}: {step.name}")
         try:
             grown = course.take(step, database)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, sqlite3.Error, psycopg.Error) as error:
             say(f"  FAILED: {error}")
             has_failed = True
             continue

@@ -93,8 +93,9 @@ def _add_bystanders(subject: Tocsin, count: int) -> None:
 
 def _fan_out(subject: Tocsin, count: int) -> None:
     _add_app(subject)
+    owner = _owner(subject, GROWN_APP)
     with filling(subject) as fill:
-        fill.copy_notifier(_owner(subject, GROWN_APP).notifier_id, count - 1)
+        fill.copy_notifier(owner.notifier_id, count - 1)
 
 
 def _owner(subject: Tocsin, app: str) -> Owner:
