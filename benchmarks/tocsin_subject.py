@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import procfs
 from benchmarks.receivers import ADDRESSES, Kind
 from benchmarks.subjects import APP_COUNT, Database, Site, Subject, free_port
 
@@ -52,7 +51,7 @@ class Tocsin(Subject):
             self._environment["TOCSIN_DATABASE_URL"] = f"sqlite:///{self.site.folder / 'tocsin.db'}"
         else:
             self._environment["TOCSIN_DATABASE_URL"] = self.database_url()
-        self.run_command("migrate")
+            self.run_command("migrate")
         self.run_command("user", "add", "bench", "--email", "bench@example.com")
         self.token = self.run_command("token", "add", "bench", "--name", "bench")
         self.serve_again()
@@ -71,10 +70,7 @@ class Tocsin(Subject):
             self.wait_until_ready(process, port)
 
     def run_command(self, *words: str) -> str:
-        with procfs.pinned(self.site.core):
-            run = subprocess.run(
-                [str(COMMAND), *words], env=self._environment, capture_output=True, text=True, check=False
-            )
+        run = subprocess.run([str(COMMAND), *words], env=self._environment, capture_output=True, text=True, check=False)
         if run.returncode:
             raise RuntimeError(f"tocsin {' '.join(words[:2])} failed: {run.stderr.strip()}")
         return run.stdout.strip()
