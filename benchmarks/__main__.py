@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from time import monotonic
 
 from benchmarks import page, procfs, report
 from benchmarks.bench import Bench, end_on_sigterm, say
@@ -17,6 +18,7 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short repetition: figures mean little")
     parser.add_argument("--only", action="append", default=[], help="rows whose name contains this; may be repeated")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=15, help="begin no repetition that would end later")
     parser.add_argument("--seconds", type=float, default=3, help="how long each measurement lasts")
     parser.add_argument("--workers", action="store_true", help="instead, one worker process against two")
     parser.add_argument("--pairs", type=int, default=10, help="with --workers: how many pairs")
@@ -43,8 +45,13 @@ def chosen(only: list[str]) -> list[Row]:
 
 def measure_rows(options: argparse.Namespace) -> int:
     bench = Bench(options.data, chosen(options.only), options.seconds, 0.3 if options.quick else 1.0)
-    for _ in range(options.repetitions):
+    begun_at = monotonic()
+    for done in range(1, options.repetitions + 1):
         bench.repeat()
+        seconds = monotonic() - begun_at
+        if done < options.repetitions and seconds / done * (done + 1) > options.minutes * 60:
+            say(f"another repetition would end after more than {options.minutes:g} minutes: {done} it is")
+            break
     failures = [*(f"{name}: {why}" for name, why in bench.failures.items()), *report.failures(bench.figures)]
     doubts = report.doubts(bench.figures)
     measurement = Measurement(
