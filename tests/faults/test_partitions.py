@@ -46,7 +46,6 @@ async def site(folder: Path, *, is_pooled: bool) -> AsyncIterator[Site]:
             url = stack.enter_context(PgBouncer.started(postgres, HOME)).url()
         pooling = {"TOCSIN_DATABASE_DIRECT_URL": direct} if is_pooled else {}
         installation = Installation(folder, database_url=url, **QUICK, **pooling, TOCSIN_EGRESS_ALLOW=HOME)
-        installation.run("migrate")
         token = installation.add_user()
         hosts = [stack.enter_context(Host(number)) for number in (2, 3, 4)]
         fleet = Fleet(installation, apis=0, workers=0)

@@ -59,7 +59,7 @@ async def kill_under_load(installation: Installation, place: Place, *, kills: in
         nemesis = Nemesis(fleet, random.Random(SEED))
         enough = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(producer.post_until(enough, per_second=100))
+            tasks.create_task(producer.post_until(enough, per_second=50))
             await nemesis.kill(kills)
             enough.set()
         if not is_time_waited_for:

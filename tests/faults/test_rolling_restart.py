@@ -22,9 +22,9 @@ async def test_a_rolling_restart_loses_and_repeats_nothing(installation: Install
         await producer.add_app(receiver.url)
         enough = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(producer.post_until(enough, per_second=100))
+            tasks.create_task(producer.post_until(enough, per_second=50))
             for process in fleet.processes:
-                await producer.wait_for_accepted(len(producer.accepted) + 50)
+                await producer.wait_for_accepted(len(producer.accepted) + 20)
                 assert await asyncio.to_thread(process.stop) == 0
                 await asyncio.to_thread(process.start)
             enough.set()
