@@ -1,6 +1,7 @@
 """Load for the tests of faults: who posts events until each is accepted, and who counts what arrives."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
@@ -13,6 +14,7 @@ from tests.line import Got, answer
 EVENT_TYPE = "restart"
 LANES = 16
 PAUSE_SECONDS = 0.05
+PATIENCE_SECONDS = 60
 
 
 class Arrivals:
@@ -93,10 +95,12 @@ class Producer:
 
     async def post(self, number: int) -> None:
         """Post one event until it is accepted. After anything but an acceptance it is the next API's turn."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         event = {"event": {"type": EVENT_TYPE, "type_data": {"number": number}}}
         key = {"idempotency-key": f"event-{number}"}
         for turn in count(number):
             api = self._urls[turn % len(self._urls)]
+            assert time.monotonic() < give_up_at, f"event {number} is not accepted: {self.answers}"
             try:
                 response = await self._client.post(f"{api}/v1/apps/my-app/events", json=event, headers=key)
             except httpx.TransportError:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from tests.programs import free_port
+from tests.programs import Guard, free_port
 
 TOCSIN = Path(sys.executable).with_name("tocsin")
 SECRET_KEY = base64.b64encode(bytes(range(32))).decode()
@@ -40,6 +40,7 @@ class Process:
         self._command = [*command, "--host", host, "--port", str(port)]
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -60,13 +61,14 @@ class Process:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, cwd=self.log.parent, stdout=log, stderr=log
             )
+        self._guard = Guard(self._process.pid)
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.launch()
         self.wait_until_ready()
 
-    def wait_until_ready(self, timeout_seconds: float = 30) -> None:
+    def wait_until_ready(self, timeout_seconds: float = 60) -> None:
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             assert self.is_running, self.log.read_text()
@@ -85,18 +87,21 @@ class Process:
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(timeout=10)
+        self.wait()
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=30)
+        return self.wait()
 
     def wait(self) -> int:
-        """The exit status of a process that ends by itself."""
+        """The exit status of a process that ends, by itself or because it was told to."""
         assert self._process is not None
-        return self._process.wait(timeout=30)
+        assert self._guard is not None
+        status = self._process.wait(timeout=30)
+        self._guard.dismiss()
+        return status
 
 
 class Installation:

@@ -53,6 +53,23 @@ def ordinary_folder(name: str) -> Iterator[Path]:
         rmtree(folder)
 
 
+class Guard:
+    """Ends a process with us, however we end: what waits for the end of our pipe ends it then.
+
+    Linux's parent-death signal would come already when the thread ends that started the process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._waiting = subprocess.Popen(
+            ["sh", "-c", 'cat; kill -QUIT "$0"', str(pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def dismiss(self) -> None:
+        """The process has ended, or is about to."""
+        self._waiting.kill()
+        self._waiting.communicate()
+
+
 class Program:
     """A running program and everything that it starts."""
 
@@ -74,11 +91,7 @@ class Program:
             )
         os.close(inherited)
         self.pid = self._process.pid
-        # Linux's parent-death signal would come when the thread ends that started the program. This waits for the
-        # end of the process.
-        self._guard = subprocess.Popen(
-            ["sh", "-c", 'cat; kill -QUIT "$0"', str(self.pid)], stdin=subprocess.PIPE, start_new_session=True
-        )
+        self._guard = Guard(self.pid)
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_seconds: float = 30) -> None:
         deadline = time.monotonic() + timeout_seconds
@@ -90,8 +103,7 @@ class Program:
 
     def end(self, how: signal.Signals, timeout_seconds: float = 30) -> int:
         """Send the signal and wait for the program and all that it started; answers with its exit status."""
-        self._guard.kill()
-        self._guard.communicate()
+        self._guard.dismiss()
         self._process.send_signal(how)
         try:
             status = self._process.wait(timeout_seconds)

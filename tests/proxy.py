@@ -13,6 +13,10 @@ from enum import Enum
 SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
 
 
+ENDINGS = (ConnectionError, asyncio.IncompleteReadError)
+"""How a connection ends as one reads from it."""
+
+
 class Moment(Enum):
     """When a connection drops: for the client, the first two look the same."""
 
@@ -144,14 +148,14 @@ class Link:
         try:
             await self._start()
             pumps = [asyncio.create_task(self._pump_requests()), asyncio.create_task(self._pump_answers())]
-            done, other = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for task in other:
-                task.cancel()
-            await asyncio.wait(pumps)
-            for task in done:
-                task.result()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # how connections end
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in pumps:
+                pump.cancel()
+            for ended in await asyncio.gather(*pumps, return_exceptions=True):
+                if isinstance(ended, Exception) and not isinstance(ended, ENDINGS):
+                    raise ended
+        except ENDINGS:
+            pass
         finally:
             for writer in (self._to_client, self._to_server):
                 writer.close()

@@ -24,6 +24,7 @@ def end(postgres: PostgresServer, how: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_all_goes_on_when_the_database_comes_back(
     installation: Installation, place: Place, postgres: PostgresServer
 ) -> None:

@@ -59,6 +59,7 @@ async def drop_connections(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_connections_that_drop_lose_and_repeat_nothing(
     postgres: PostgresServer, place: Place, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_what_was_accepted_is_delivered_although_the_process_is_killed(
     quick_installation: Installation, place: Place
 ) -> None:

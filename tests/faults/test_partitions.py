@@ -100,6 +100,7 @@ async def part_and_heal(folder: Path, *, is_pooled: bool, parted_seconds: float 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_parted_worker_s_deliveries_go_out_through_the_other(tmp_path: Path) -> None:
     skip_without_networks()
     run_on_a_network(lambda: part_and_heal(tmp_path, is_pooled=False, parted_seconds=None))

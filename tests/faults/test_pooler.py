@@ -14,6 +14,7 @@ from tests.processes import Installation
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_work_spreads_over_workers_behind_a_pooler(pgbouncer: PgBouncer, place: Place, tmp_path: Path) -> None:
     pooled = {"database_url": pgbouncer.url(place.name), "TOCSIN_DATABASE_DIRECT_URL": place.url}
     installation = Installation(tmp_path, **pooled)

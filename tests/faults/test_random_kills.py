@@ -78,6 +78,7 @@ async def kill_under_load(installation: Installation, place: Place, *, kills: in
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_nothing_accepted_is_lost_in_some_kills(quick_installation: Installation, place: Place) -> None:
     await kill_under_load(quick_installation, place, kills=8, is_time_waited_for=False)
 

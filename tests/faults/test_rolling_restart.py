@@ -12,6 +12,7 @@ from tests.processes import Installation
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_rolling_restart_loses_and_repeats_nothing(installation: Installation, place: Place) -> None:
     arrivals, look = Arrivals(), Look(place.url)
     async with (

@@ -16,6 +16,7 @@ def empty(postgres_url: str, tmp_path: Path) -> Installation:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_several_may_migrate_at_once(empty: Installation, postgres: PostgresServer) -> None:
     migrations = [
         subprocess.Popen([TOCSIN, "migrate"], env=empty.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -30,6 +31,7 @@ def test_several_may_migrate_at_once(empty: Installation, postgres: PostgresServ
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_servers_may_start_beside_the_migration(empty: Installation) -> None:
     processes = [empty.add_process(role, name=role) for role in ("all", "api", "worker")]
     try:
