@@ -99,7 +99,7 @@ def guest(postgres: PostgresServer) -> Iterator[str]:
 def lenient_pooler(postgres: PostgresServer, pgbouncer: PgBouncer) -> Iterator[PgBouncer]:
     """A pooler that takes limits on time without a word."""
     with ordinary_folder("pgbouncer") as folder:
-        pooler = PgBouncer(folder, postgres)
+        pooler = PgBouncer(folder, postgres, "127.0.0.1")
         with (folder / "pgbouncer.ini").open("a") as settings:
             settings.write(f"ignore_startup_parameters = {', '.join(LIMITS)}\n")
         pooler.start()
