@@ -25,7 +25,7 @@ class Owner(NamedTuple):
     notifier_id: str
 
 
-class _Sqlite:
+class Sqlite:
     series = "WITH RECURSIVE series(i) AS (VALUES ({low}) UNION ALL SELECT i + 1 FROM series WHERE i < {high})"
     blob = f"x'{_BODY.hex()}'"
 
@@ -48,7 +48,7 @@ class _Sqlite:
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-class _Postgres:
+class Postgres:
     series = "WITH series(i) AS (SELECT generate_series({low}::bigint, {high}::bigint))"
     blob = f"'\\x{_BODY.hex()}'::bytea"
 
@@ -74,7 +74,7 @@ class _Postgres:
 class Fill:
     """The open database, and the expressions that make ids and times of a row's number `i`."""
 
-    def __init__(self, database: _Sqlite | _Postgres) -> None:
+    def __init__(self, database: Sqlite | Postgres) -> None:
         self._database = database
 
     def add_finished(self, count: int, owners: Sequence[Owner]) -> None:
@@ -110,7 +110,7 @@ class Fill:
     def copy_notifier(self, notifier_id: str, count: int) -> None:
         """So many more like this one, which has place 0: they take the places from 1, each on the next address."""
         rows = _Rows(self._database, count)
-        kind = "::json" if isinstance(self._database, _Postgres) else ""
+        kind = "::json" if isinstance(self._database, Postgres) else ""
         text = "CAST(type_data AS text)"
         url = f"replace(replace({text}, '127.0.0.2:', '127.0.0.' || (2 + i % 200) || ':'), '/0\"', '/' || i || '\"')"
         copied = (
@@ -144,7 +144,7 @@ class Fill:
 class _Rows:
     """So many numbered rows, evenly over the last minutes. Ids as `tocsin.ids` makes them."""
 
-    def __init__(self, database: _Sqlite | _Postgres, count: int) -> None:
+    def __init__(self, database: Sqlite | Postgres, count: int) -> None:
         self._database = database
         self._count = count
         begun_ms = int(time.time() * 1000) - SPAN_MS
@@ -169,16 +169,16 @@ class _Rows:
 def filling(subject: Tocsin) -> Iterator[Fill]:
     """The subject's processes stop, its database is filled, and they start again."""
     subject.stop_programs()
-    database: _Sqlite | _Postgres
+    database: Sqlite | Postgres
     if subject.postgres is None:
         with closing(sqlite3.connect(subject.site.folder / "tocsin.db", isolation_level=None)) as embedded:
             embedded.execute("PRAGMA synchronous = OFF")
-            database = _Sqlite(embedded)
+            database = Sqlite(embedded)
             yield Fill(database)
             database.finish()
     else:
         with psycopg.connect(subject.database_url(), autocommit=True) as connection:
-            database = _Postgres(connection)
+            database = Postgres(connection)
             yield Fill(database)
             database.finish()
     subject.serve_again()
