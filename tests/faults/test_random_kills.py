@@ -20,7 +20,7 @@ REAP_SECONDS = 5
 
 
 class Nemesis:
-    """Kills processes, and starts each again at once."""
+    """Kills processes, and starts each again at once. One of each kind is left: without, there would be no load."""
 
     def __init__(self, fleet: Fleet, chance: random.Random) -> None:
         self.worker_kills = 0
@@ -33,14 +33,19 @@ class Nemesis:
         async with asyncio.TaskGroup() as restarts:
             for _ in range(times):
                 await asyncio.sleep(self._chance.uniform(0.1, 0.6))  # at no point of the product's choosing
-                while not self._ready:
+                while not self._candidates():
                     self._came_back.clear()
                     await self._came_back.wait()
-                victim = self._chance.choice(self._ready)
+                victim = self._chance.choice(self._candidates())
                 self._ready.remove(victim)
                 self.worker_kills += victim in self._fleet.workers
                 victim.kill()
                 restarts.create_task(self._restart(victim))
+
+    def _candidates(self) -> list[Process]:
+        kinds = (self._fleet.apis, self._fleet.workers)
+        ready = [[process for process in self._ready if process in kind] for kind in kinds]
+        return [process for kind in ready if len(kind) > 1 for process in kind]
 
     async def _restart(self, victim: Process) -> None:
         await asyncio.to_thread(victim.start)
