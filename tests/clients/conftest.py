@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.clients.javascript import ScalingoJs, scalingo_js
+from tests.conftest import Place
 from tests.postgres import PostgresServer
 from tests.processes import Installation
 
@@ -32,14 +33,16 @@ class Server:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    tokens: dict[str, str] = {}
     url = None
     if request.param == "postgresql":
+        template: Place = request.getfixturevalue("template")
         postgres: PostgresServer = request.getfixturevalue("postgres")
-        url = postgres.add_database("clients")
+        url = postgres.add_database("clients", template=template.name)
+        tokens["alice"] = template.token
     installation = Installation(tmp_path_factory.mktemp("clients"), database_url=url, TOCSIN_RATE_LIMIT="off")
-    installation.run("migrate")
     installation.serve()
-    tokens = {name: installation.add_user(name) for name in ("alice", "bob")}
+    tokens |= {name: installation.add_user(name) for name in ("alice", "bob") if name not in tokens}
     headers = {"authorization": f"Bearer {tokens['alice']}"}
     with httpx.Client(base_url=installation.url, headers=headers) as state:
         yield Server(installation.url, tokens, state)
