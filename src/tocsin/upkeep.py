@@ -19,6 +19,10 @@ from tocsin.store.notifiers import list_platforms_of
 from tocsin.store.port import INLINE_FANOUT, Store
 
 ROUND_SECONDS = 5.0
+PACE_SECONDS = 0.1
+"""The least time between two rounds: its own writes wake it too, and a row that somebody else has locked is left over
+by each of them."""
+
 PRUNE_SECONDS = 600.0
 KEY_LIFETIME = timedelta(hours=24)
 """How long an idempotency key is remembered."""
@@ -56,6 +60,7 @@ class Upkeep:
             except StoreError as error:
                 self._log.warning("upkeep.store_unavailable", error=str(error))
                 await asyncio.sleep(1)
+            await asyncio.sleep(PACE_SECONDS)
             try:
                 async with asyncio.timeout(ROUND_SECONDS):
                     await self._woken.wait()

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.postgres import PgBouncer
-from tests.store.cast import APP, FakeDispatch, Stage, insert_cast
+from tests.proxy import Moment, Proxy
+from tests.store.cast import APP, FakeDispatch, Stage, insert_cast, list_ids
 from tocsin.clock import ManualClock
 from tocsin.model import DeliveryState
 from tocsin.store import schema
@@ -66,3 +67,23 @@ async def test_a_signal_goes_past_the_pooler(pooled: Stage) -> None:
         await pooled.add_notifier()
         await told.wait()
     await other.close()
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_an_event_is_stored_once_whenever_the_way_to_the_pooler_breaks(
+    postgres_url: str, pgbouncer: PgBouncer, clock: ManualClock, dispatch: FakeDispatch, moment: Moment
+) -> None:
+    async with Proxy.started(pgbouncer.port) as proxy:
+        url = proxy.url(postgres_url.rpartition("/")[2])
+        store = await open_postgres(url, direct_url=postgres_url, clock=clock, dispatch=dispatch, pool_size=2)
+        await store.write(insert_cast, clock.now())
+        drop = proxy.drop(moment, "INSERT INTO events")
+
+        async def same() -> Store:
+            return store
+
+        event = Stage(store, clock, dispatch, same).event()
+        await store.add_events(NewEvents(app_id=APP, events=(event,)))
+        assert drop.happened.is_set()
+        assert await store.read(list_ids, schema.events) == [event.id]
+        await store.close()

@@ -116,6 +116,16 @@ async def test_a_write_whose_caller_left_is_carried_out_all_the_same(stage: Stag
     assert await stage.count(schema.variables) == 2
 
 
+async def test_a_write_whose_caller_left_wakes_all_the_same(stage: Stage) -> None:
+    woken = asyncio.Event()
+    stage.store.on_wake(lambda _: woken.set())
+    write = asyncio.ensure_future(stage.store.write(add_variable, "left"))
+    await asyncio.sleep(0)
+    write.cancel()
+    async with asyncio.timeout(10):
+        await woken.wait()
+
+
 async def test_everything_is_refused_once_the_store_is_closed(stage: Stage) -> None:
     notifier = await stage.add_notifier()
     await stage.ingest()

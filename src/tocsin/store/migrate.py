@@ -63,6 +63,20 @@ def _alone_in_database(connection: sa.Connection) -> Iterator[None]:
         yield
 
 
+def check_schema(connection: sa.Connection) -> None:
+    """Give an empty database its tables. Raises ConfigError for any other whose schema is not current.
+
+    Processes of an older Tocsin may be at work on that one, so that only `tocsin migrate` changes it.
+    """
+    if is_current(connection):
+        return
+    is_empty = MigrationContext.configure(connection).get_current_revision() is None
+    if is_empty or is_newer(connection):
+        migrate(connection)
+    else:
+        raise ConfigError("the database's schema is of an older Tocsin: run tocsin migrate")
+
+
 def is_current(connection: sa.Connection) -> bool:
     return MigrationContext.configure(connection).get_current_revision() == newest_revision()
 

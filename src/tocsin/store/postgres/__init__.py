@@ -14,12 +14,11 @@ from tocsin.clock import Clock, SharedClock
 from tocsin.errors import StoreError
 from tocsin.model import Notifier
 from tocsin.store.leases import release
-from tocsin.store.migrate import migrate
+from tocsin.store.migrate import check_schema, migrate
 from tocsin.store.notifiers import find_sendables
-from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, conduct_of
+from tocsin.store.port import Accepted, Claimed, Conduct, Dispatch, NewEvents, Settlement, Verb, Wake, conduct_of
 from tocsin.store.postgres.claims import Claims
 from tocsin.store.postgres.connections import (
-    LIMITS,
     Address,
     Connection,
     Link,
@@ -29,20 +28,19 @@ from tocsin.store.postgres.connections import (
     find_loose_setting,
     is_lost,
     is_to_repeat,
+    limit_statements,
     try_to_connect,
 )
 from tocsin.store.postgres.ingest import Ingest, Routes, load_routes
 from tocsin.store.postgres.line import Line
 from tocsin.store.postgres.partitions import add_partition, drop_partition, find_missing, find_past, prune_default
 from tocsin.store.postgres.peers import Peers
-from tocsin.store.postgres.schema import check_schema
 from tocsin.store.postgres.settlements import Settlements
 from tocsin.store.postgres.signals import Signals, ask_time
 from tocsin.store.retention import prune_keys
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Wake = Callable[[frozenset[str] | None], None]
 
 TRIES = 5
 READ_TRIES = 2
@@ -102,13 +100,15 @@ class PostgresStore:
 
     async def write(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         self._check_open()
-        conduct = conduct_of(verb)
         change = asyncio.ensure_future(
-            self._write(lambda plain: verb(plain, *args, **kwargs), takes_turn=conduct.takes_turn)
+            self._write_and_tell(lambda plain: verb(plain, *args, **kwargs), conduct_of(verb))
         )
         self._under_way.add(change)
         change.add_done_callback(self._under_way.discard)
-        result = await asyncio.shield(change)  # carried out even when whoever asked has left
+        return await asyncio.shield(change)  # carried out even when whoever asked has left
+
+    async def _write_and_tell(self, change: Callable[[sa.Connection], T], conduct: Conduct) -> T:
+        result = await self._write(change, takes_turn=conduct.takes_turn)
         if conduct.brings_work:
             self._wake(None)
             self._signals.tell(None, is_change=conduct.changes_nouns)
@@ -134,9 +134,8 @@ class PostgresStore:
         raise AssertionError
 
     async def _limit(self, connection: AsyncConnection) -> None:
-        if self.address.is_pooled:
-            for name, value in LIMITS.items():
-                await connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
+        for statement in limit_statements(self.address):
+            await connection.exec_driver_sql(statement)
 
     def _check_open(self) -> None:
         if self._is_closed:

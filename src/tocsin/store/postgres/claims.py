@@ -153,7 +153,7 @@ class Claims:
         left = dict(slots)
         for row in rows:
             left[row["notifier_id"]] -= 1
-        left = {notifier_id: count for notifier_id, count in left.items() if count}
+        left = {notifier_id: wanted for notifier_id, wanted in left.items() if wanted}
         if not left:
             return rows, {}
         next_due = await self._link.run(look, is_one_statement=True)

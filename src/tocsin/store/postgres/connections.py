@@ -80,7 +80,7 @@ async def connect(address: Address) -> Connection:
     """Open a connection. Raises what asyncpg raises."""
     limits = {} if address.is_pooled else LIMITS
     connection = await asyncpg.connect(
-        address.url.replace("postgres://", "postgresql://", 1),
+        address.url,
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
         statement_cache_size=0 if address.is_pooled else 100,
@@ -89,11 +89,14 @@ async def connect(address: Address) -> Connection:
     return cast("Connection", connection)
 
 
+def limit_statements(address: Address) -> list[str]:
+    """What a transaction begins with, so that its time is limited; nothing where the connection has the limits."""
+    return [f"SET LOCAL {name} = '{value}'" for name, value in LIMITS.items()] if address.is_pooled else []
+
+
 def begin_statement(address: Address) -> str:
     """What begins a transaction with the limits on its time."""
-    if not address.is_pooled:
-        return "BEGIN"
-    return "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in LIMITS.items())])
+    return "; ".join(["BEGIN", *limit_statements(address)])
 
 
 def engine_over(address: Address, *, size: int) -> AsyncEngine:
@@ -167,7 +170,7 @@ class Link:
         self._connection: Connection | None = None
         self._begin = begin_statement(address)
 
-    async def connection(self) -> Connection:
+    async def _open(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._address)
         return self._connection
@@ -175,7 +178,7 @@ class Link:
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, is_one_statement: bool = False) -> T:
         """Carry work out in a transaction. One statement by itself is one, except through a pooler."""
         async with self._turn:
-            connection = await self.connection()
+            connection = await self._open()
             try:
                 if is_one_statement and not self._address.is_pooled:
                     return await work(connection)
@@ -235,7 +238,7 @@ async def try_to_connect(address: Address, setting: str) -> Connection:
         return await connect(address)
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         raise ConfigError(f"{setting}: {_sentence(error)}") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-        if isinstance(error, ValueError) or (isinstance(error, asyncpg.InterfaceError) and not is_lost(error)):
-            raise ConfigError(f"{setting} is not a PostgreSQL address") from None
+    except ValueError:
+        raise ConfigError(f"{setting} is not a PostgreSQL address") from None
+    except BROKEN as error:
         raise StoreError(f"cannot reach {address}: {_sentence(error)}") from error

@@ -181,9 +181,12 @@ class Ingest:
     async def _is_stored(self, plan: _Plan) -> bool:
         if plan.event_id is None:
             return False
-        connection = await self._link.connection()
-        found: str | None = await connection.fetchval(FIND_ANY, plan.event_id)
-        return found is not None
+
+        async def look(connection: Connection) -> bool:
+            found: str | None = await connection.fetchval(FIND_ANY, plan.event_id)
+            return found is not None
+
+        return await self._link.run(look, is_one_statement=True)
 
     async def _store(self, batch: list[NewEvents], plan: _Plan) -> None:
         app_ids = {event.app_id for new in batch for event in new.events if event.app_id is not None}

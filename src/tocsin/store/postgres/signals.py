@@ -61,14 +61,19 @@ class Signals:
         self._woken.set()
 
     async def close(self) -> None:
-        """Tell what is still untold, and stop."""
-        if self._untold:
-            try:
-                await self._send(self._connection or await connect(self._address))
-            except BROKEN:
-                self._log.debug("store.signal_lost")
+        """Stop, and tell what is still untold."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        if not self._untold:
+            return
+        try:
+            connection = await connect(self._address)
+            try:
+                await self._send(connection)
+            finally:
+                await connection.close()
+        except BROKEN:
+            self._log.debug("store.signal_lost")
 
     async def _run(self) -> None:
         """Listen and tell until cancelled; while the database is away, try again."""

@@ -140,10 +140,14 @@ class SqliteStore:
             self._wake()
 
     def _give_up(self, result: Any) -> None:
-        """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves."""
+        """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves.
+
+        What was changed is looked at all the same.
+        """
         if isinstance(result, Accepted):
             for claim in result.claims:
                 self._dispatch.give_back_slot(claim.notifier.id)
+        self._wake()
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         return cast("Claimed", await self._writer.submit(self._hot.claim, slots))
