@@ -16,18 +16,18 @@ help: ## Print this list.
 
 .venv/.runtime: .venv/bin/python requirements/runtime.txt pyproject.toml
 	@echo "Installing Tocsin's pinned dependencies into .venv ..."
-	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: .venv/.runtime requirements/dev.txt
 	@echo "Installing the pinned tools of the tests into .venv ..."
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 .venv/.bench: .venv/.dev requirements/bench.txt
 	@echo "Installing what the benchmarks compare with into .venv ..."
-	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
 setup: .venv/.runtime ## Install into .venv: afterwards .venv/bin/tocsin runs.

@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import get_args
 
+import asyncpg
 import msgspec
-import psycopg
 
 from benchmarks import page, procfs
 from benchmarks.bench import end_on_sigterm, say, stage
@@ -133,7 +133,7 @@ def main() -> int:
         say(f"{database}: {step.name}")
         try:
             grown = course.take(step, database)
-        except (RuntimeError, OSError, sqlite3.Error, psycopg.Error) as error:
+        except (RuntimeError, OSError, sqlite3.Error, asyncpg.PostgresError) as error:
             say(f"  FAILED: {error}")
             has_failed = True
             continue

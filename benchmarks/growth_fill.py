@@ -1,12 +1,13 @@
 """Fills a stopped Tocsin's database with rows by the million, by SQL; new ids are larger than any made here."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
-import psycopg
+import asyncpg
 
 from benchmarks.tocsin_subject import Tocsin
 
@@ -52,8 +53,9 @@ class Postgres:
     series = "WITH series(i) AS (SELECT generate_series({low}::bigint, {high}::bigint))"
     blob = f"'\\x{_BODY.hex()}'::bytea"
 
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self._connection = connection
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self._connection = self._runner.run(asyncpg.connect(url))
 
     @staticmethod
     def hexadecimal(number: str, digits: int) -> str:
@@ -64,11 +66,15 @@ class Postgres:
         return f"to_timestamp(({ms}) / 1000.0)"
 
     def execute(self, sql: str) -> None:
-        self._connection.execute(sql)
+        self._runner.run(self._connection.execute(sql))
 
     def finish(self) -> None:
-        self._connection.execute("VACUUM ANALYZE")
-        self._connection.execute("CHECKPOINT")
+        self.execute("VACUUM ANALYZE")
+        self.execute("CHECKPOINT")
+
+    def close(self) -> None:
+        self._runner.run(self._connection.close())
+        self._runner.close()
 
 
 class Fill:
@@ -177,8 +183,7 @@ def filling(subject: Tocsin) -> Iterator[Fill]:
             yield Fill(database)
             database.finish()
     else:
-        with psycopg.connect(subject.database_url(), autocommit=True) as connection:
-            database = Postgres(connection)
+        with closing(Postgres(subject.database_url())) as database:
             yield Fill(database)
             database.finish()
     subject.serve_again()
