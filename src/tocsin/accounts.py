@@ -102,14 +102,15 @@ class Accounts:
 
         Raises NotAuthenticated. A good answer is kept for up to 5 seconds, and dropped when its token changes.
         """
-        return self.known(authorization) or await self._look_up(authorization)
+        if authorization is None:
+            raise NotAuthenticated
+        return await self._principals.find(authorization, partial(self._look_up, authorization))
 
     def known(self, authorization: str | None) -> Principal | None:
         """As `authenticate`, when that was answered a moment ago."""
-        return None if authorization is None else self._principals.get(authorization)
+        return None if authorization is None else self._principals.known(authorization)
 
-    async def _look_up(self, authorization: str | None) -> Principal:
-        version = self._principals.version
+    async def _look_up(self, authorization: str) -> tuple[Principal, float | None]:
         sent = read_authorization(authorization)
         secret = _api_token(sent) if isinstance(sent, Basic) else sent.value
         lifetime_seconds = None
@@ -122,13 +123,11 @@ class Accounts:
             found = await self._store.read(token_verbs.find_owner, token_id=claims.token_id)
             if found is not None and (found[1].id != claims.user_id or mark_of(found[2]) != claims.mark):
                 found = None
-        if found is None or authorization is None:
+        if found is None:
             raise NotAuthenticated("the token is not valid: it may have been removed or renewed")
         token, user, _ = found
         self._note_use(token)
-        principal = Principal(user, token.id)
-        self._principals.keep(authorization, principal, version=version, seconds=lifetime_seconds)
-        return principal
+        return Principal(user, token.id), lifetime_seconds
 
     def _note_use(self, token: Token) -> None:
         """Remember that a token is in use, to the minute and behind the request's back."""

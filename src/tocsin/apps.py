@@ -55,21 +55,19 @@ class Apps:
 
         A good answer is kept for up to 5 seconds, and dropped when the app or its collaborators change.
         """
-        return self.known(user, ref) or await self._look_up(user, ref)
+        return await self._seen.find((user.id, ref), partial(self._look_up, user, ref))
 
     def known(self, user: User, ref: str) -> App | None:
         """As `get_app`, when that was answered a moment ago."""
-        return self._seen.get((user.id, ref))
+        return self._seen.known((user.id, ref))
 
-    async def _look_up(self, user: User, ref: str) -> App:
-        version = self._seen.version
+    async def _look_up(self, user: User, ref: str) -> tuple[App, None]:
         if not (_NAME.fullmatch(ref) or _ID.fullmatch(ref)):
             raise NotFound("app")
         app = await self._store.read(app_verbs.find_app, ref, user)
         if app is None:
             raise NotFound("app")
-        self._seen.keep((user.id, ref), app, version=version)
-        return app
+        return app, None
 
     async def list_apps(self, user: User) -> list[App]:
         """What a user may see, by name: own apps and shared ones; every app for an admin."""
