@@ -5,12 +5,14 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.line import Line, answer, receiving, straight_line
 from tocsin import __version__
 from tocsin.clock import ManualClock, SystemClock
+from tocsin.ingest import Draft
 from tocsin.store.leases import list_due_notifiers
 
 
@@ -43,6 +45,19 @@ async def test_a_posted_event_arrives_signed_with_the_bytes_that_the_answer_show
         assert (delivery["reason"], delivery["attempt_count"], delivery["next_attempt_at"]) == (None, 1, None)
         (attempt,) = (await line.delivery(delivery["id"]))["attempts"]
         assert (attempt["outcome"], attempt["response_status"], attempt["error"]) == ("delivered", 204, None)
+
+
+async def test_what_its_sender_does_not_wait_for_is_delivered_all_the_same(tmp_path: Path) -> None:
+    async with straight_line(tmp_path) as line, receiving() as receiver:
+        await line.add_notifier(type_data={"webhook_url": receiver.url})
+        await receiver.wait_for(1)
+        draft = Draft(type="restart", type_data=msgspec.Raw(b"{}"))
+        impatient = asyncio.create_task(line.running.verbs.ingest.accept(line.app, line.user, [draft]))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert (await receiver.wait_for(2))[1].json["type"] == "restart"
+        assert impatient.cancelled()
+        assert [delivery["state"] for delivery in await line.deliveries()] == ["delivered", "delivered"]
 
 
 async def test_type_data_is_passed_on_as_it_came(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ _MAX_NS = (1 << 63) - 1
 
 def format_instant(at: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, as `2026-01-02T03:04:05.678Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_instant(text: str) -> datetime:

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from tocsin.model import App, EventUser, User
 from tocsin.routing import ALERT_TYPE
 from tocsin.store.events import with_event
 from tocsin.store.port import Accepted, AlertFacts, Dispatch, IdempotencyKey, NewEvent, NewEvents, Store
+from tocsin.waiters import fill
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ MAX_EVENTS = 1000
 MAX_TYPE_LENGTH = 255
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event as a client reports it. `type_data` is JSON text, passed on as it came.
 
     `where` stands before the fields that are named as wrong, such as `events[3].`.
@@ -51,7 +53,7 @@ class Deliverer(Protocol):
         ...
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True):
+class _Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The event object, in the order of the API's documentation."""
 
     id: str
@@ -93,12 +95,22 @@ class Ingest:
 
         Raises InvalidInput, TooLarge, and Conflict for an idempotency key that was used with another request.
         """
-        return self.finish(await self.begin(app, user, drafts, idempotency))
+        waiter: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self.begin(app, user, drafts, idempotency, partial(fill, waiter))
+        return await waiter
 
     def begin(
-        self, app: App, user: User, drafts: Sequence[Draft], idempotency: IdempotencyKey | None = None
-    ) -> "asyncio.Future[Accepted]":
-        """As `accept`, for whoever has no task to wait in: what the future gives goes to `finish`."""
+        self,
+        app: App,
+        user: User,
+        drafts: Sequence[Draft],
+        idempotency: IdempotencyKey | None,
+        answer: Callable[[Accepted | Exception], None],
+    ) -> None:
+        """As `accept`, for whoever has no task to wait in: `answer` gets what came of it, never before this returns.
+
+        Raises what is known at once.
+        """
         if not drafts:
             raise InvalidInput({"events": ["must hold at least one event"]})
         if len(drafts) > MAX_EVENTS:
@@ -107,13 +119,15 @@ class Ingest:
         default_user = EventUser(username=user.username, email=user.email, id=user.id)
         events = tuple(_new_event(app, draft, draft.user or default_user, user.id, now) for draft in drafts)
         new = NewEvents(app_id=app.id, events=events, idempotency=idempotency)
-        return self._store.add_events(new)
+        self._store.add_events(new, partial(self._added, answer))
 
-    def finish(self, accepted: Accepted) -> Accepted:
-        """See to what the storing left to do."""
-        if self._deliverer is not None and (accepted.claims or accepted.waiting):
-            self._deliverer.start(accepted)
-        return accepted
+    def _added(self, answer: Callable[[Accepted | Exception], None], result: Accepted | Exception) -> None:
+        """See to what the storing left to do, whether or not anybody is still there to be answered."""
+        try:
+            answer(result)
+        finally:
+            if self._deliverer is not None and isinstance(result, Accepted) and (result.claims or result.waiting):
+                self._deliverer.start(result)
 
     def own_event(
         self,

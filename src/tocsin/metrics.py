@@ -17,13 +17,26 @@ _BOUNDS_SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60)
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.events = Counter("tocsin_events_accepted", "Events stored.", registry=self.registry)
+        self.events = Tallied("tocsin_events_accepted", "Events stored.")
+        self.registry.register(self.events)
         self.attempts = AttemptMetrics()
         self.registry.register(self.attempts)
         self.lost_leases = Counter(
             "tocsin_lost_leases", "Attempts whose lease was lost before they were settled.", registry=self.registry
         )
         self.under_way = Gauge("tocsin_attempts_under_way", "Attempts being made now.", registry=self.registry)
+
+
+class Tallied(Collector):
+    """A counter for the event loop alone: without the library's lock, which costs ten times as much as counting."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name = name
+        self._documentation = documentation
+        self.count = 0
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._documentation, value=self.count)
 
 
 class AttemptMetrics(Collector):

@@ -156,7 +156,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class EventUser(msgspec.Struct, frozen=True, kw_only=True):
+class EventUser(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     username: str = ""
     email: str = ""
     id: str = ""
@@ -196,7 +196,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     replay_of: str | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One try of a delivery; `response_body` holds the first 4 KiB as text."""
 
     number: int
@@ -228,7 +228,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An HTTP request to send; header names in lower case, host and lengths are added by egress."""
 
     method: str = "POST"
@@ -240,7 +240,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return f"Request({self.method}, {len(self.body)} bytes)"
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
+class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came back: header names in lower case, the body cut at egress's cap."""
 
     status: int

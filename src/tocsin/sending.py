@@ -87,7 +87,7 @@ class Sending:
         self.end(asyncio.CancelledError())
 
 
-class _Ended(msgspec.Struct, frozen=True):
+class _Ended(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ended, before it is written down."""
 
     outcome: AttemptOutcome

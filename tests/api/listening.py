@@ -25,11 +25,12 @@ class Application:
     held: dict[str, asyncio.Event] = field(default_factory=dict)
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
-    def begin(self, ref, headers, body):
+    def begin(self, ref, headers, body, answer):
         if self.is_forgetful:
-            return None
+            return False
         task = asyncio.get_running_loop().create_task(self.handle(ref, headers, body))
-        return task, asyncio.Future.result
+        task.add_done_callback(lambda done: answer(done.result()))
+        return True
 
     async def handle(self, ref, headers, body):
         text = body.decode()

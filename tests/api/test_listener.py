@@ -275,7 +275,7 @@ async def test_a_client_that_leaves_before_its_answer_disturbs_nobody() -> None:
 async def test_a_bug_closes_the_connection() -> None:
     seen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
-    async with serving(Application()) as served:
+    async with serving(Application(is_forgetful=True)) as served:
         client = await served.connect()
         client.write(post("bug"))
         assert await client.is_closed()

@@ -50,7 +50,8 @@ def test_finished_deliveries_come_with_their_event_and_attempt_and_before_all_ne
     fill.add_finished(5, OWNERS)
     rows = ask(
         "SELECT f.id, f.event_id, e.app_id, f.app_id, a.outcome FROM finished_deliveries f "
-        "JOIN events e ON e.id = f.event_id JOIN attempts a ON a.delivery_id = f.id WHERE f.app_id IN ('a1', 'a2') ORDER BY f.id"
+        "JOIN events e ON e.id = f.event_id JOIN attempts a ON a.delivery_id = f.id "
+        "WHERE f.app_id IN ('a1', 'a2') ORDER BY f.id"
     )
     assert len(rows) == 5
     for delivery_id, event_id, event_app, app, outcome in rows:

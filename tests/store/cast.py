@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,13 +26,21 @@ from tocsin.model import (
 from tocsin.store import notifiers as notifier_verbs
 from tocsin.store import schema
 from tocsin.store.deliveries import DeliveryFilter, list_attempts, list_deliveries
-from tocsin.store.port import AppRoutes, Claim, IdempotencyKey, NewEvent, NewEvents, Settlement, Store
+from tocsin.store.port import Accepted, AppRoutes, Claim, IdempotencyKey, NewEvent, NewEvents, Settlement, Store
+from tocsin.waiters import fill
 
 OWNER = "us-owner"
 APP = "a" * 24
 OTHER_APP = "b" * 24
 LEASE = timedelta(seconds=45)
 LIFETIME = timedelta(days=7)
+
+
+def add_events(store: Store, new: NewEvents) -> "asyncio.Future[Accepted]":
+    """`Store.add_events` for those who wait."""
+    waiter: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+    store.add_events(new, partial(fill, waiter))
+    return waiter
 
 
 class FakeDispatch:
@@ -131,7 +140,7 @@ class Stage(msgspec.Struct, frozen=True):
     async def ingest(self, *events: NewEvent, key: IdempotencyKey | None = None) -> NewEvent:
         """Store events (one when none is given) and answer with the first."""
         stored = events or (self.event(),)
-        await self.store.add_events(NewEvents(app_id=stored[0].app_id or APP, events=stored, idempotency=key))
+        await add_events(self.store, NewEvents(app_id=stored[0].app_id or APP, events=stored, idempotency=key))
         return stored[0]
 
     async def claim(self, notifier: Notifier, count: int = 100) -> tuple[Claim, ...]:

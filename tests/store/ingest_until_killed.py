@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tests.store.cast import APP, FakeDispatch, count_rows, insert_cast
+from tests.store.cast import APP, FakeDispatch, add_events, count_rows, insert_cast
 from tocsin.clock import SystemClock
 from tocsin.ids import new_hex_id, new_uuid7
 from tocsin.model import Notifier
@@ -32,7 +32,7 @@ async def main(folder: Path) -> None:
             event = NewEvent(
                 id=event_id, app_id=APP, user_id=None, type="deployment", body=b"{}" * 300, received_at=clock.now()
             )
-            await store.add_events(NewEvents(app_id=APP, events=(event,), idempotency=IdempotencyKey(event_id, b"h")))
+            await add_events(store, NewEvents(app_id=APP, events=(event,), idempotency=IdempotencyKey(event_id, b"h")))
             sys.stdout.write(event_id + "\n")
             sys.stdout.flush()
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from tests.conftest import EMPTY
-from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, delivered, failed, insert_cast, to_retry
+from tests.store.cast import LEASE, LIFETIME, FakeDispatch, Stage, add_events, delivered, failed, insert_cast, to_retry
 from tocsin.clock import ManualClock
 from tocsin.model import AttemptOutcome, DeliveryState, Notifier, NotifierState
 from tocsin.store.endings import cancel_unwanted
@@ -92,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
         events = tuple(stage.event() for _ in range(count))
 
         async def store() -> Accepted:
-            return await stage.store.add_events(NewEvents(app_id=events[0].app_id or "", events=events))
+            return await add_events(stage.store, NewEvents(app_id=events[0].app_id or "", events=events))
 
         accepted = self.run(store())
         wanted = {(event.id, notifier.id) for event in events for notifier in self.notifiers if notifier.active}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.postgres import PostgresServer
 from tests.proxy import Moment, Proxy
-from tests.store.cast import APP, FakeDispatch, Stage, count_rows, delivered, insert_cast, settle
+from tests.store.cast import APP, FakeDispatch, Stage, add_events, count_rows, delivered, insert_cast, settle
 from tocsin.clock import ManualClock
 from tocsin.errors import ConfigError, StoreError
 from tocsin.model import DeliveryState
@@ -88,7 +88,7 @@ async def test_an_event_with_a_key_is_stored_once_whenever_the_connection_drops(
     await far.ingest(event, key=key)
     assert drop.happened.is_set()
     assert await far.count(schema.events) == 1
-    replay = await far.store.add_events(NewEvents(app_id=APP, events=(far.event(),), idempotency=key))
+    replay = await add_events(far.store, NewEvents(app_id=APP, events=(far.event(),), idempotency=key))
     assert replay.is_replay
     assert replay.bodies == (event.body,)
 
@@ -262,7 +262,7 @@ async def test_a_key_that_two_processes_use_at_once_makes_one_event(far: Stage) 
     for number in range(10):
         key = IdempotencyKey(f"key {number}", b"hash")
         news = [NewEvents(app_id=APP, events=(far.event(),), idempotency=key) for _ in stores]
-        answers = await asyncio.gather(*(store.add_events(new) for store, new in zip(stores, news, strict=True)))
+        answers = await asyncio.gather(*(add_events(store, new) for store, new in zip(stores, news, strict=True)))
         assert answers[0].bodies == answers[1].bodies
     await other.close()
     assert await far.count(schema.events) == 10

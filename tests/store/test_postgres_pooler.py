@@ -7,7 +7,7 @@ import pytest
 
 from tests.postgres import PgBouncer
 from tests.proxy import Moment, Proxy
-from tests.store.cast import APP, FakeDispatch, Stage, insert_cast, list_ids
+from tests.store.cast import APP, FakeDispatch, Stage, add_events, insert_cast, list_ids
 from tocsin.clock import ManualClock
 from tocsin.model import DeliveryState
 from tocsin.store import schema
@@ -54,7 +54,7 @@ async def test_keys_work_through_a_pooler(pooled: Stage) -> None:
     key = IdempotencyKey("once", b"hash")
     event = pooled.event()
     for _ in range(3):
-        answer = await pooled.store.add_events(NewEvents(app_id=APP, events=(event,), idempotency=key))
+        answer = await add_events(pooled.store, NewEvents(app_id=APP, events=(event,), idempotency=key))
         assert answer.bodies == (event.body,)
     assert await pooled.count(schema.events) == 1
 
@@ -83,7 +83,7 @@ async def test_an_event_is_stored_once_whenever_the_way_to_the_pooler_breaks(
             return store
 
         event = Stage(store, clock, dispatch, same).event()
-        await store.add_events(NewEvents(app_id=APP, events=(event,)))
+        await add_events(store, NewEvents(app_id=APP, events=(event,)))
         assert drop.happened.is_set()
         assert await store.read(list_ids, schema.events) == [event.id]
         await store.close()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.store.cast import APP, Stage, count_rows, insert
+from tests.store.cast import APP, Stage, add_events, count_rows, insert
 from tocsin.errors import StoreError
 from tocsin.ids import new_uuid7
 from tocsin.store import schema
@@ -134,7 +134,7 @@ async def test_everything_is_refused_once_the_store_is_closed(stage: Stage) -> N
     for call in (
         stage.deliver(claim),
         stage.claim(notifier),
-        stage.store.add_events(NewEvents(app_id=APP, events=(stage.event(),))),
+        add_events(stage.store, NewEvents(app_id=APP, events=(stage.event(),))),
         stage.store.write(add_variable, "late"),
         stage.store.read(list_deliveries, APP, DeliveryFilter(), limit=1, offset=0),
     ):

@@ -16,7 +16,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from tests.store.cast import APP, FakeDispatch, Stage, delivered, insert_cast
+from tests.store.cast import APP, FakeDispatch, Stage, add_events, delivered, insert_cast
 from tocsin.clock import ManualClock
 from tocsin.errors import ConfigError, StoreError
 from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState
@@ -60,7 +60,7 @@ async def test_every_write_is_refused_while_the_database_is_locked_and_works_aga
 
     def calls():
         yield stage.settle(delivered(claim, stage.clock.now()))
-        yield stage.store.add_events(NewEvents(app_id=APP, events=(event,)))
+        yield add_events(stage.store, NewEvents(app_id=APP, events=(event,)))
         yield stage.store.claim({notifier.id: 1})
         yield stage.store.write(list_notifiers, APP)
 

@@ -3,7 +3,6 @@
 The first stop of an event: authenticated, decoded, handed to `ingest`, answered with 201 once it is durable.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -16,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tocsin.api import cloudevents
 from tocsin.api.answers import SAFE_HEADERS, read_request_id, tidy_path
 from tocsin.api.instants import read_instant
-from tocsin.api.listener import Answer, Begun
+from tocsin.api.listener import Answer
 from tocsin.api.nesting import check_depth
 from tocsin.api.problems import answer, crashed
 from tocsin.errors import InvalidInput, Malformed, TocsinError, TooLarge
@@ -39,14 +38,14 @@ _KIND = re.compile(rf"\b(?:{'|'.join(_KINDS)})\b")
 _BYTE = re.compile(r"\(byte (\d+)\)")
 
 
-class _EventIn(msgspec.Struct, frozen=True, kw_only=True):
+class _EventIn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     type: str | msgspec.UnsetType = msgspec.UNSET
     type_data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     user: EventUser | None = None
     created_at: str | None = None
 
 
-class _RequestIn(msgspec.Struct, frozen=True, kw_only=True):
+class _RequestIn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     event: _EventIn | msgspec.UnsetType = msgspec.UNSET
     events: list[_EventIn] | msgspec.UnsetType = msgspec.UNSET
 
@@ -78,26 +77,33 @@ class EventsEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})
 
-    def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Begun | None:
+    def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes, answer: Callable[[Answer], None]) -> bool:
         """Begin to accept events of a sender and an app that are remembered, and in which nothing is to be refused."""
         verbs = self._verbs
         try:
             principal = verbs.accounts.known(_authorization(headers))
             app = None if principal is None else verbs.apps.known(principal.user, ref)
             if principal is None or app is None:
-                return None
+                return False
             drafts, is_list = read_drafts(headers, body)
-            stored = verbs.ingest.begin(app, principal.user, drafts, _idempotency_key(headers, body))
+            request = read_request_id(headers.get(b"x-request-id"))
+            stored = partial(self._stored, answer, ref, request, is_list)
+            verbs.ingest.begin(app, principal.user, drafts, _idempotency_key(headers, body), stored)
         except Exception:  # noqa: BLE001 - nothing came of it: `handle` meets the same and answers it
-            return None
-        return stored, partial(self._finish, ref, read_request_id(headers.get(b"x-request-id")), is_list)
+            return False
+        return True
 
-    def _finish(self, ref: str, request: str, is_list: bool, stored: "asyncio.Future[Accepted]") -> Answer:
+    def _stored(
+        self, answer: Callable[[Answer], None], ref: str, request: str, is_list: bool, result: Accepted | Exception
+    ) -> None:
         try:
-            accepted = self._verbs.ingest.finish(stored.result())
-            return self._accepted(accepted, request, is_list=is_list)
+            if isinstance(result, Exception):
+                told = self._refused(result, ref, request)
+            else:
+                told = self._accepted(result, request, is_list=is_list)
         except Exception as error:  # noqa: BLE001 - no bug is shown to a client
-            return self._refused(error, ref, request)
+            told = self._refused(error, ref, request)
+        answer(told)
 
     async def handle(
         self, ref: str, headers: Mapping[bytes, bytes], body: bytes | Callable[[], Awaitable[bytes]]
@@ -118,7 +124,8 @@ class EventsEndpoint:
 
     def _accepted(self, accepted: Accepted, request: str, *, is_list: bool) -> Answer:
         count = len(accepted.bodies)
-        self._metrics.events.inc(0 if accepted.is_replay else count)
+        if not accepted.is_replay:
+            self._metrics.events.count += count
         self._log.debug("event.accepted", count=count, handed_over=len(accepted.claims), request_id=request)
         return _acceptance(accepted, request, is_list=is_list)
 

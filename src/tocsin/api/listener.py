@@ -22,9 +22,6 @@ from tocsin.api.ordinary import Ordinary
 Answer = tuple[int, bytes, bytes]
 """Status, the lines of its headers (with lower-case names, each with its CRLF), body."""
 
-Begun = tuple["asyncio.Future[Any]", Callable[["asyncio.Future[Any]"], Answer]]
-"""What an answer waits for, and what makes the answer of it."""
-
 PLAIN_BODY_BYTES = 64 * 1024
 """Longer bodies go uvicorn's way, which reads them only when their sender is known."""
 
@@ -41,8 +38,11 @@ _KEPT_ALIVE = {b"keep-alive": True, b"close": False}
 class AnswersEvents(Protocol):
     """An ASGI application that also answers posted events without ASGI."""
 
-    def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Begun | None:
-        """Begin to answer `POST /v1/apps/REF/events`; None when that takes `handle`. Never raises."""
+    def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes, answer: Callable[[Answer], None]) -> bool:
+        """Begin to answer `POST /v1/apps/REF/events`; False when that takes `handle`. Never raises.
+
+        `answer` is told once, and never before this returns.
+        """
         ...
 
     async def handle(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
@@ -50,7 +50,7 @@ class AnswersEvents(Protocol):
         ...
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _Head(msgspec.Struct, frozen=True, gc=False):
     """The head of a plain request, with where its body starts and ends."""
 
     ref: str
@@ -82,6 +82,31 @@ def _read_head(data: bytes) -> _Head | None:
     return _Head(str(match[1], "ascii"), headers, start, start + int(length), is_kept_alive)
 
 
+class _Turn:
+    """A request that waits for its answer. It stands among uvicorn's tasks, which a stop waits for, or cancels."""
+
+    __slots__ = ("_is_kept_alive", "_listener", "task")
+
+    def __init__(self, listener: "Listener", *, is_kept_alive: bool) -> None:
+        self._listener = listener
+        self._is_kept_alive = is_kept_alive
+        self.task: asyncio.Task[Answer] | None = None
+
+    def answer(self, answer: Answer) -> None:
+        self._listener.answer(self, answer, is_kept_alive=self._is_kept_alive)
+
+    def take(self, task: asyncio.Task[Answer]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            self.cancel()
+        if not task.cancelled():
+            self.answer(task.result())  # or raise a bug, for the loop to report
+
+    def cancel(self, msg: str = "") -> None:  # noqa: ARG002 - as tasks have it
+        if self.task is not None:
+            self.task.cancel()
+        self._listener.give_up(self)
+
+
 class Listener(asyncio.Protocol):
     """One request at a time; what comes meanwhile waits, and more than that is not read.
 
@@ -103,7 +128,7 @@ class Listener(asyncio.Protocol):
         self._events = app if isinstance(app, AnswersEvents) and config.limit_concurrency is None else None
         self._ordinary: Ordinary | None = None
         self._unread = b""
-        self._under_way: asyncio.Future[Any] | None = None
+        self._under_way: _Turn | None = None
         self._is_stopping = False
         self._is_write_paused = False
         self._is_read_paused = False
@@ -188,30 +213,28 @@ class Listener(asyncio.Protocol):
 
     def _begin(self, head: _Head, body: bytes) -> None:
         assert self._events is not None  # noqa: S101 - else no head is read
-        begun = self._events.begin(head.ref, head.headers, body)
-        if begun is None:
-            task = self._loop.create_task(self._events.handle(head.ref, head.headers, body))
-            begun = task, asyncio.Future.result
-        future, finish = begun
-        self._under_way = future
-        self._state.tasks.add(future)  # type: ignore[arg-type]  # uvicorn waits for the last of them, or cancels it
-        future.add_done_callback(partial(self._answer, finish, head.is_kept_alive))
+        turn = self._under_way = _Turn(self, is_kept_alive=head.is_kept_alive)
+        self._state.tasks.add(turn)  # type: ignore[arg-type]  # uvicorn waits for the last of them, or cancels it
+        if not self._events.begin(head.ref, head.headers, body, turn.answer):
+            turn.task = self._loop.create_task(self._events.handle(head.ref, head.headers, body))
+            turn.task.add_done_callback(turn.take)
 
-    def _answer(
-        self, finish: Callable[["asyncio.Future[Any]"], Answer], is_kept_alive: bool, future: "asyncio.Future[Any]"
-    ) -> None:
-        self._state.tasks.discard(future)
+    def answer(self, turn: _Turn, answer: Answer, *, is_kept_alive: bool) -> None:
+        """Write the answer to the request under way, and go on with the next; nothing for one that was given up."""
+        if self._under_way is not turn:
+            return
+        self._state.tasks.discard(turn)
         self._under_way = None
-        is_answered = False
-        try:
-            if not future.cancelled():  # which is at the end of a shutdown's patience
-                self._write(finish(future), is_kept_alive=is_kept_alive and not self._is_stopping)
-                is_answered = True
-        finally:
-            if not is_answered:  # that, or a bug that the loop reports
-                self.transport.close()
+        self._write(answer, is_kept_alive=is_kept_alive and not self._is_stopping)
         self._rested_at = self._loop.time()
         self._read_on()
+
+    def give_up(self, turn: _Turn) -> None:
+        """Close without an answer: a stop takes too long, or there is a bug."""
+        self._loop.call_soon(self._state.tasks.discard, turn)  # uvicorn is going through them
+        if self._under_way is turn:
+            self._under_way = None
+            self.transport.close()
 
     def _write(self, answer: Answer, *, is_kept_alive: bool) -> None:
         status, lines, body = answer

@@ -22,6 +22,7 @@ from tocsin.egress.resolver import Resolver, SystemResolver
 from tocsin.egress.tls import client_context
 from tocsin.errors import PermanentFailure, TemporaryFailure
 from tocsin.model import Reason, Request, Response
+from tocsin.waiters import fill
 
 __all__ = ["AddressPolicy", "Destination", "Egress", "Resolver", "SystemResolver", "UrlRefused", "check_url"]
 
@@ -116,7 +117,7 @@ class Egress:
             route = self._route_of(request)
             return await self._request_slowly(route, request, self._write_head(route, request, is_chunked=True), pieces)
         waiter: asyncio.Future[Response] = self._loop.create_future()
-        cancel = self.begin(request, partial(_fill, waiter))
+        cancel = self.begin(request, partial(fill, waiter))
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -231,7 +232,7 @@ class Egress:
         pieces: AsyncIterable[bytes] | None,
     ) -> Response:
         waiter: asyncio.Future[Response] = self._loop.create_future()
-        on_end = partial(_fill, waiter)
+        on_end = partial(fill, waiter)
         is_whole = pieces is None and len(request.body) <= WRITE_BYTES
         try:
             connection.send(
@@ -254,15 +255,6 @@ class Egress:
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._pool.discard(connection)
-
-
-def _fill(waiter: asyncio.Future[Response], outcome: Response | BaseException) -> None:
-    if waiter.done():
-        return
-    if isinstance(outcome, BaseException):
-        waiter.set_exception(outcome)
-    else:
-        waiter.set_result(outcome)
 
 
 def _tell(on_end: OnEnd, task: asyncio.Task[Response]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tocsin.errors import StoreError
+from tocsin.waiters import fill
 
 LINGER_SECONDS = 0.002
 """How long a request waits for company when the last batch had some."""
@@ -26,7 +27,7 @@ Answer = Callable[[Any], None]
 """Gets the result of an operation, or the error as a value."""
 
 
-class Operation(msgspec.Struct, frozen=True):
+class Operation(msgspec.Struct, frozen=True, gc=False):
     verb: Any
     item: Any
     answer: Answer
@@ -35,10 +36,12 @@ class Operation(msgspec.Struct, frozen=True):
 class Batches:
     """Gathers operations on the event loop and carries them out in batches, one batch at a time."""
 
-    def __init__(self, carry_out: Callable[[list[Operation]], None], give_up: Callable[[Any], None]) -> None:
+    def __init__(
+        self, carry_out: Callable[[list[Operation]], None], give_up: Callable[[Any], None] = lambda _: None
+    ) -> None:
         """`carry_out` begins with a batch, whose results then come to `settled`, in the same order, errors as values.
 
-        `give_up` gets the results that nobody takes any more.
+        `give_up` gets the results that nobody takes any more of those that were submitted.
         """
         self._carry_out = carry_out
         self._give_up = give_up
@@ -90,10 +93,8 @@ class Batches:
     def _fill(self, future: "asyncio.Future[Any]", result: Any) -> None:
         if future.done():  # cancelled meanwhile
             self._give_up(result)
-        elif isinstance(result, BaseException):
-            future.set_exception(result)
         else:
-            future.set_result(result)
+            fill(future, result)
 
     def _plan_flush(self) -> None:
         """Flush now, or soon: a lone request pays no linger unless the last batch had company."""

@@ -4,7 +4,6 @@ Plain verbs (`store.users`, `store.apps`, ...) are functions over a SQLAlchemy c
 and run by `read` and `write`. The hot ones (add_events, claim, settle) are methods, written for each driver.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -69,7 +68,7 @@ class AlertFacts(msgspec.Struct, frozen=True, kw_only=True):
     send_when_below: bool | None = None
 
 
-class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event to store. `dedup_key` makes a second one with the same key answer with the first (CloudEvents)."""
 
     id: str
@@ -87,7 +86,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     request_hash: bytes
 
 
-class NewEvents(msgspec.Struct, frozen=True, kw_only=True):
+class NewEvents(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The events of one request, stored all or none."""
 
     app_id: str
@@ -95,7 +94,7 @@ class NewEvents(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: IdempotencyKey | None = None
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The right to make one attempt, until the lease ends. `attempt` counts from 1."""
 
     delivery_id: str
@@ -110,7 +109,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The stored events' bodies in the order they came, and what their storing left to do.
 
     `claims` were handed over already leased; `waiting` names notifiers whose deliveries are due and unclaimed;
@@ -124,7 +123,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     has_fanout: bool = False
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an attempt ended and what becomes of its delivery."""
 
     delivery_id: str
@@ -192,11 +191,11 @@ class Store(Protocol):
         """Run a plain verb in a transaction: durable when this returns, undone when it raises."""
         ...
 
-    def add_events(self, new: NewEvents) -> "asyncio.Future[Accepted]":
+    def add_events(self, new: NewEvents, answer: Callable[[Accepted | Exception], None]) -> None:
         """Store the events of a request with their deliveries and idempotency row, durably, all or none.
 
-        The future raises Conflict when the idempotency key was used with another request. It is no coroutine, so that
-        nobody needs a task to wait in.
+        `answer` gets, never before this returns, what was stored, or Conflict when the idempotency key was used with
+        another request, or the StoreError.
         """
         ...
 

@@ -76,8 +76,8 @@ class PostgresStore:
             release=self._release,
             share=self._peers.share,
         )
-        self._ingest_line = Line(Ingest(storing, dispatch, self._load_routes).add_events, self._give_up)
-        self._settle_line = Line(Settlements(settling).settle, self._give_up)
+        self._ingest_line = Line(Ingest(storing, dispatch, self._load_routes).add_events)
+        self._settle_line = Line(Settlements(settling).settle)
         self._signals = Signals(direct, heard=self._heard, look=self._look)
 
     @property
@@ -141,26 +141,17 @@ class PostgresStore:
         if self._is_closed:
             raise StoreError("the database is closed")
 
-    def add_events(self, new: NewEvents) -> "asyncio.Future[Accepted]":
-        added: asyncio.Future[Accepted] = self._ingest_line.submit(new)
-        added.add_done_callback(self._tell_of_work)
-        return added
+    def add_events(self, new: NewEvents, answer: Callable[[Accepted | Exception], None]) -> None:
+        self._ingest_line.add(new, partial(self._added, answer))
 
-    def _tell_of_work(self, added: "asyncio.Future[Accepted]") -> None:
-        if added.cancelled() or added.exception() is not None:
-            return
-        accepted = added.result()
-        if accepted.has_fanout:
-            self._wake(None)
-            self._signals.tell(None)
-        elif accepted.waiting:
-            self._signals.tell(accepted.waiting)
-
-    def _give_up(self, result: Any) -> None:
-        """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves."""
+    def _added(self, answer: Callable[[Accepted | Exception], None], result: Accepted | Exception) -> None:
         if isinstance(result, Accepted):
-            for claim in result.claims:
-                self._dispatch.give_back_slot(claim.notifier.id)
+            if result.has_fanout:
+                self._wake(None)
+                self._signals.tell(None)
+            elif result.waiting:
+                self._signals.tell(result.waiting)
+        answer(result)
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         self._check_open()

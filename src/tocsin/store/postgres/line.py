@@ -14,16 +14,13 @@ CarryOut = Callable[[list[Any]], Awaitable[list[Any]]]
 
 
 class Line:
-    def __init__(self, carry_out: CarryOut, give_up: Callable[[Any], None]) -> None:
+    def __init__(self, carry_out: CarryOut) -> None:
         """`carry_out` does a batch in one transaction, all or none; its results stand in the same order."""
         self._carry_out = carry_out
         self._under_way: set[asyncio.Task[None]] = set()
-        self._batches = Batches(self._begin, give_up)
+        self._batches = Batches(self._begin)
 
-    def submit(self, item: Any) -> "asyncio.Future[Any]":
-        return self._batches.submit(None, item)
-
-    def add(self, item: Any, answer: Answer, *, is_patient: bool) -> None:
+    def add(self, item: Any, answer: Answer, *, is_patient: bool = False) -> None:
         self._batches.add(None, item, answer, is_patient=is_patient)
 
     async def close(self) -> None:

@@ -77,7 +77,7 @@ class SqliteStore:
         self._dispatch = dispatch
         self._hot = HotVerbs(clock, dispatch)
         verbs: list[BatchVerb] = [self._hot.settle, self._hot.add_events, self._hot.claim, self._write_plain]
-        self._writer = Writer(connection, verbs, give_up=self._give_up)
+        self._writer = Writer(connection, verbs, give_up=lambda _: self._wake())
         self._wakes: list[Wake] = []
 
     @property
@@ -130,24 +130,13 @@ class SqliteStore:
         finally:
             self._hot.forget()
 
-    def add_events(self, new: NewEvents) -> "asyncio.Future[Accepted]":
-        added: asyncio.Future[Accepted] = self._writer.submit(self._hot.add_events, new)
-        added.add_done_callback(self._wake_for_fanout)
-        return added
+    def add_events(self, new: NewEvents, answer: Callable[[Accepted | Exception], None]) -> None:
+        self._writer.add(self._hot.add_events, new, partial(self._added, answer))
 
-    def _wake_for_fanout(self, added: "asyncio.Future[Accepted]") -> None:
-        if not added.cancelled() and added.exception() is None and added.result().has_fanout:
+    def _added(self, answer: Callable[[Accepted | Exception], None], result: Accepted | Exception) -> None:
+        if isinstance(result, Accepted) and result.has_fanout:
             self._wake()
-
-    def _give_up(self, result: Any) -> None:
-        """Whoever asked is gone, and nobody will send what was handed over: its leases end by themselves.
-
-        What was changed is looked at all the same.
-        """
-        if isinstance(result, Accepted):
-            for claim in result.claims:
-                self._dispatch.give_back_slot(claim.notifier.id)
-        self._wake()
+        answer(result)
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         return cast("Claimed", await self._writer.submit(self._hot.claim, slots))
