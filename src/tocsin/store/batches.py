@@ -1,4 +1,4 @@
-"""Group commit, the gathering half: what arrives within about two milliseconds goes to the database together.
+"""Group commit, the gathering half: what arrives within about a millisecond goes to the database together.
 
 Whoever waits for the disk anyway waits together: the operations of a batch share one commit, and each gets its own
 answer after it. How a batch is carried out is the database's own.
@@ -14,8 +14,9 @@ import msgspec
 from tocsin.errors import StoreError
 from tocsin.waiters import fill
 
-LINGER_SECONDS = 0.002
-"""How long a request waits for company when the last batch had some."""
+LINGER_SECONDS = 0.001
+"""How long a request waits for company when the last batch had some. Measured at half load: 2 ms make the median 2 ms
+longer, half a millisecond costs a tenth more CPU."""
 
 PATIENT_SECONDS = 0.01
 """How long what nobody waits for may wait to share another's commit."""

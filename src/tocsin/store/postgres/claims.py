@@ -30,14 +30,16 @@ WITH sendable AS MATERIALIZED (
       FROM unnest($1::text[], $2::int[]) AS asked(notifier_id, slots)
       JOIN notifiers ON notifiers.id = asked.notifier_id AND notifiers.active AND notifiers.state = 'active'
 )"""
-_LEASE = """
-UPDATE deliveries SET state = 'sending', attempt_count = deliveries.attempt_count + 1, next_attempt_at = NULL,
-                      lease_token = $3, claimed_at = $4, lease_until = $5
-  FROM due
- WHERE deliveries.id = due.id
-RETURNING deliveries.id, deliveries.app_id, deliveries.event_id, deliveries.event_type, deliveries.attempt_count,
-          deliveries.expires_at, deliveries.notifier_id, due.version, due.next_attempt_at,
-          (SELECT body FROM events WHERE events.id = deliveries.event_id) AS body"""
+# No join of `deliveries` with anything: whatever is estimated, each row is found by its key.
+_LEASE = """, leased AS (
+    UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next_attempt_at = NULL,
+                          lease_token = $3, claimed_at = $4, lease_until = $5
+     WHERE id = ANY(ARRAY(SELECT due.id FROM due))
+    RETURNING id, app_id, event_id, event_type, attempt_count, expires_at, notifier_id
+)
+SELECT leased.*, due.version, due.next_attempt_at,
+       (SELECT body FROM events WHERE events.id = leased.event_id) AS body
+  FROM leased JOIN due USING (id)"""
 CLAIM = f"""{_SENDABLE}, due AS MATERIALIZED (
     SELECT found.id, found.next_attempt_at, sendable.version FROM sendable CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM deliveries

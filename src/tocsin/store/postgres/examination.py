@@ -12,9 +12,9 @@ from tocsin.store.postgres.connections import (
     Address,
     Connection,
     as_store_error,
-    begin_statement,
     engine_over,
     find_loose_setting,
+    limit_statements,
     try_to_connect,
 )
 from tocsin.store.postgres.partitions import find_missing
@@ -119,7 +119,7 @@ async def _view(address: Address, setting: str, clock: SharedClock) -> View:
             raise StoreError(f"{error.message}: is it a pooler? TOCSIN_DATABASE_DIRECT_URL leads past it") from error
         raise
     try:
-        await connection.execute(begin_statement(address))
+        await connection.execute("; ".join(["BEGIN", *limit_statements(address)]))
         return await _ask(connection, clock)
     except Exception as error:
         raise as_store_error(error) from error

@@ -11,6 +11,7 @@ TRIES = 3
 
 # Rows that somebody else has locked are left out, so that the others need not wait. A delivery that has ended moves
 # to the history; one that is to be tried again stays. Gives the deliveries that were settled.
+# Rows are found by their keys whatever is estimated: the plan is kept, and may have been made for an empty table.
 SETTLE = """
 WITH ended AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[],
@@ -19,35 +20,33 @@ WITH ended AS MATERIALIZED (
         AS ended(id, token, state, reason, next_at, finished_at, number, started_at, duration_ms, outcome,
                  attempt_reason, response_status, response_body, error)
 ), held AS MATERIALIZED (
-    SELECT deliveries.id FROM ended JOIN deliveries ON deliveries.id = ended.id
-     WHERE deliveries.lease_token = ended.token AND deliveries.state = 'sending'
-       FOR UPDATE OF deliveries SKIP LOCKED
+    SELECT ended.*, found.* FROM ended CROSS JOIN LATERAL (
+        SELECT app_id, event_id, event_type, notifier_id, attempt_count, created_at, expires_at, replay_of
+          FROM deliveries
+         WHERE deliveries.id = ended.id AND deliveries.lease_token = ended.token AND deliveries.state = 'sending'
+        OFFSET 0 FOR UPDATE SKIP LOCKED) AS found
 ), gone AS (
-    DELETE FROM deliveries USING held, ended
-     WHERE deliveries.id = held.id AND ended.id = held.id AND ended.finished_at IS NOT NULL
-    RETURNING deliveries.*
+    DELETE FROM deliveries WHERE id = ANY(ARRAY(SELECT held.id FROM held WHERE held.finished_at IS NOT NULL))
 ), history AS (
     INSERT INTO finished_deliveries (id, app_id, event_id, event_type, notifier_id, state, reason, attempt_count,
                                      created_at, expires_at, finished_at, replay_of)
-    SELECT gone.id, gone.app_id, gone.event_id, gone.event_type, gone.notifier_id, ended.state, ended.reason,
-           gone.attempt_count, gone.created_at, gone.expires_at, ended.finished_at, gone.replay_of
-      FROM gone JOIN ended ON ended.id = gone.id
+    SELECT id, app_id, event_id, event_type, notifier_id, state, reason, attempt_count, created_at, expires_at,
+           finished_at, replay_of
+      FROM held WHERE finished_at IS NOT NULL
 ), kept AS (
-    UPDATE deliveries SET state = ended.state, next_attempt_at = ended.next_at, lease_token = NULL,
-                          lease_until = NULL, lost_lease_count = 0
-      FROM held, ended
-     WHERE deliveries.id = held.id AND ended.id = held.id AND ended.finished_at IS NULL
+    UPDATE deliveries SET state = 'pending', lease_token = NULL, lease_until = NULL, lost_lease_count = 0,
+                          next_attempt_at = (SELECT held.next_at FROM held WHERE held.id = deliveries.id)
+     WHERE id = ANY(ARRAY(SELECT held.id FROM held WHERE held.finished_at IS NULL))
 ), noted AS (
     INSERT INTO attempts (delivery_id, number, started_at, duration_ms, outcome, reason, response_status,
                           response_body, error)
-    SELECT ended.id, ended.number, ended.started_at, ended.duration_ms, ended.outcome, ended.attempt_reason,
-           ended.response_status, ended.response_body, ended.error
-      FROM ended JOIN held ON held.id = ended.id
+    SELECT id, number, started_at, duration_ms, outcome, attempt_reason, response_status, response_body, error
+      FROM held
 )
-SELECT id FROM held"""
+SELECT id, token FROM held"""
 # Of those that were not settled: recorded by an earlier try whose answer got lost; locked by somebody; or lost.
 EXAMINE = """
-SELECT asked.id,
+SELECT asked.id, asked.token,
        EXISTS (SELECT FROM attempts WHERE attempts.delivery_id = asked.id AND attempts.number = asked.number
                   AND attempts.started_at = asked.started_at AND attempts.outcome <> 'unknown') AS is_recorded,
        EXISTS (SELECT FROM deliveries WHERE deliveries.id = asked.id AND deliveries.lease_token = asked.token
@@ -78,23 +77,28 @@ class Settlements:
     async def _settle(self, batch: list[Settlement]) -> list[bool | Exception]:
         rows = columns([_values(settlement) for settlement in batch], 14)
 
-        async def work(connection: Connection) -> set[str]:
-            return {row["id"] for row in await connection.fetch(SETTLE, *rows)}
+        async def work(connection: Connection) -> set[tuple[str, str]]:
+            return {(row["id"], row["token"]) for row in await connection.fetch(SETTLE, *rows)}
 
         settled = await self._link.run(work, is_one_statement=True)
-        rest = [settlement for settlement in batch if settlement.delivery_id not in settled]
+        # A delivery may stand in a batch under two leases, of which one is lost.
+        rest = [settlement for settlement in batch if (settlement.delivery_id, settlement.lease_token) not in settled]
         answers = await self._examine(rest) if rest else {}
-        return [answers.get(settlement.delivery_id, True) for settlement in batch]
+        return [answers.get((settlement.delivery_id, settlement.lease_token), True) for settlement in batch]
 
-    async def _examine(self, rest: list[Settlement]) -> dict[str, bool | Exception]:
+    async def _examine(self, rest: list[Settlement]) -> dict[tuple[str, str], bool | Exception]:
         asked = [(one.delivery_id, one.lease_token, one.attempt.number, one.attempt.started_at) for one in rest]
-        answers: dict[str, bool | Exception] = {}
+        answers: dict[tuple[str, str], bool | Exception] = {}
 
         async def work(connection: Connection) -> None:
             for row in await connection.fetch(EXAMINE, *columns(asked, 4)):
                 locked = StoreError("the delivery is locked by another transaction")
-                answers[row["id"]] = row["is_recorded"] or (locked if row["is_held"] else False)
-            late = [_late_values(settlement) for settlement in rest if answers[settlement.delivery_id] is False]
+                answers[row["id"], row["token"]] = row["is_recorded"] or (locked if row["is_held"] else False)
+            late = [
+                _late_values(settlement)
+                for settlement in rest
+                if answers[settlement.delivery_id, settlement.lease_token] is False
+            ]
             if late:
                 await connection.execute(LATE, *columns(late, 6))
 
