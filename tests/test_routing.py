@@ -1,5 +1,6 @@
 """Which notifiers get an event."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.model import Alert, Notifier, NotifierState
-from tocsin.routing import named_by_rules, route, wants
+from tocsin.routing import Router, named_by_rules, wants
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 DEPLOYMENT_ID = "5343eccd646aa40000000001"
@@ -71,15 +72,26 @@ NOTIFIERS = st.lists(
 EVENTS = st.sampled_from([("deployment", DEPLOYMENT_ID), ("alert", ALERT_ID), ("of_our_own", None)])
 
 
-@given(notifiers=NOTIFIERS, event=EVENTS, named=st.sets(st.integers(0, 30).map(lambda number: f"no-{number}")))
-def test_routing_keeps_the_order_and_sends_each_once_and_none_that_is_off(notifiers, event, named) -> None:
+NAMED = st.sets(st.integers(0, 30).map(lambda number: f"no-{number}"))
+
+
+def route(router: Router, event: tuple[str, str | None], named=()) -> list[Notifier]:
     event_type, event_type_id = event
+    return list(router.route(event_type=event_type, event_type_id=event_type_id, named_ids=named))
 
-    def routed():
-        return route(notifiers, event_type=event_type, event_type_id=event_type_id, named_ids=named)
 
-    chosen = routed()
-    assert routed() == chosen
+@given(notifiers=NOTIFIERS, events=st.lists(st.tuples(EVENTS, NAMED), max_size=8))
+def test_an_event_goes_to_each_that_wants_it_in_order_whatever_came_before(notifiers, events) -> None:
+    router = Router(notifiers)
+    for (event_type, event_type_id), named in events:
+        assert route(router, (event_type, event_type_id), named) == [
+            one for one in notifiers if wants(one, event_type=event_type, event_type_id=event_type_id, named_ids=named)
+        ]
+
+
+@given(notifiers=NOTIFIERS, event=EVENTS, named=NAMED)
+def test_routing_keeps_the_order_and_sends_each_once_and_none_that_is_off(notifiers, event, named) -> None:
+    chosen = route(Router(notifiers), event, named)
     assert all(one.active for one in chosen)
     assert [one for one in notifiers if one in chosen] == chosen
     assert all(one in chosen for one in notifiers if one.active and one.send_all_events)
@@ -88,11 +100,44 @@ def test_routing_keeps_the_order_and_sends_each_once_and_none_that_is_off(notifi
 
 @given(notifiers=NOTIFIERS, event=EVENTS)
 def test_more_names_never_take_an_event_away(notifiers, event) -> None:
-    event_type, event_type_id = event
-    few = route(notifiers, event_type=event_type, event_type_id=event_type_id)
-    every = [one.id for one in notifiers]
-    many = route(notifiers, event_type=event_type, event_type_id=event_type_id, named_ids=every)
+    router = Router(notifiers)
+    few = route(router, event)
+    many = route(router, event, [one.id for one in notifiers])
     assert [one for one in many if one in few] == few
+
+
+class Watched(Sequence[Notifier]):
+    """Notifiers that tell which of them were looked at."""
+
+    def __init__(self, notifiers: list[Notifier]) -> None:
+        self._notifiers = notifiers
+        self.seen: set[str] = set()
+
+    def __getitem__(self, place):
+        self.seen.add(self._notifiers[place].id)
+        return self._notifiers[place]
+
+    def __len__(self) -> int:
+        return len(self._notifiers)
+
+
+@pytest.mark.parametrize("event", [("deployment", DEPLOYMENT_ID), ("alert", ALERT_ID)])
+def test_from_the_second_event_of_a_type_on_nobody_is_looked_at_who_does_not_want_it(event) -> None:
+    selected = {3: (DEPLOYMENT_ID, ALERT_ID)}
+    watched = Watched([notifier(id=f"no-{i}", selected_event_ids=selected.get(i, ("other",))) for i in range(30)])
+    router = Router(watched)
+    first = route(router, event, ["no-7"])
+    watched.seen.clear()
+    assert route(router, event, ["no-7"]) == first
+    assert watched.seen <= {one.id for one in first} <= {"no-3", "no-7"}
+
+
+def test_types_that_nobody_selected_share_one_answer() -> None:
+    router = Router([notifier(id=f"no-{number}", send_all_events=True) for number in range(30)])
+    deployments = router.route(event_type="deployment", event_type_id=DEPLOYMENT_ID)
+    assert len(deployments) == 30
+    assert router.route(event_type="of_our_own", event_type_id=None) is deployments
+    assert router.route(event_type="alert", event_type_id=ALERT_ID, named_ids=["no-7"]) is deployments
 
 
 @pytest.mark.parametrize(

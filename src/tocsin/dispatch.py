@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from tocsin.catalogue import Catalogue
 from tocsin.model import Notifier, NotifierState
 from tocsin.platforms.base import Platform
-from tocsin.routing import ALERT_TYPE, named_by_rules, route
+from tocsin.routing import ALERT_TYPE, named_by_rules
 from tocsin.slots import Slots
 from tocsin.store.port import AppRoutes, NewEvent
 
@@ -44,12 +44,7 @@ class Dispatcher:
                 limits=facts.limits,
                 send_when_below=facts.send_when_below,
             )
-        return route(
-            routes.notifiers,
-            event_type=event.type,
-            event_type_id=self._type_ids.get(event.type),
-            named_ids=named,
-        )
+        return routes.router.route(event_type=event.type, event_type_id=self._type_ids.get(event.type), named_ids=named)
 
     def expires_at(self, event: NewEvent, notifier: Notifier) -> datetime:
         return event.received_at + self.lifetime(notifier.platform)

@@ -3,7 +3,8 @@
 Stop before: `ingest`, inside the store's transaction. Stop after: `worker`, which claims the deliveries made.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 
 from tocsin.model import Alert, Notifier
 
@@ -29,19 +30,59 @@ def wants(
     return event_type == ALERT_TYPE and (notifier.send_all_alerts or notifier.id in named_ids)
 
 
-def route(
-    notifiers: Iterable[Notifier],
-    *,
-    event_type: str,
-    event_type_id: str | None,
-    named_ids: Collection[str] = (),
-) -> list[Notifier]:
-    """The notifiers that get an event, in the order given, each once."""
-    return [
-        notifier
-        for notifier in notifiers
-        if wants(notifier, event_type=event_type, event_type_id=event_type_id, named_ids=named_ids)
-    ]
+class Router:
+    """An app's notifiers, in the order in which they get an event.
+
+    Who wants a type of event is found once, when the first comes: from then on an event costs what it reaches, however
+    many notifiers the app has. Types that all those and only those want who send all events share one answer.
+    """
+
+    def __init__(self, notifiers: Sequence[Notifier]) -> None:
+        """Each notifier stands in `notifiers` once."""
+        self._notifiers = notifiers
+        self._wanting: dict[tuple[bool, str | None], tuple[Notifier, ...]] = {}
+
+    def route(
+        self, *, event_type: str, event_type_id: str | None, named_ids: Collection[str] = ()
+    ) -> tuple[Notifier, ...]:
+        """The notifiers that get an event, in the order given, each once.
+
+        `event_type_id` is one of the catalogue's, or None: what it is answered with is kept.
+        """
+        kind = (event_type == ALERT_TYPE, event_type_id)
+        wanting = self._wanting.get(kind)
+        if wanting is None:
+            wanting = self._wanting[kind] = self._find(event_type, event_type_id)
+        if not named_ids or event_type != ALERT_TYPE:
+            return wanting
+        return self._with_named(wanting, named_ids)
+
+    def _find(self, event_type: str, event_type_id: str | None) -> tuple[Notifier, ...]:
+        found = tuple(
+            notifier
+            for notifier in self._notifiers
+            if wants(notifier, event_type=event_type, event_type_id=event_type_id)
+        )
+        return self._all_events if len(found) == len(self._all_events) else found
+
+    def _with_named(self, wanting: tuple[Notifier, ...], named_ids: Collection[str]) -> tuple[Notifier, ...]:
+        places = self._places
+        every = {places[notifier.id] for notifier in wanting}
+        every.update(
+            places[notifier_id]
+            for notifier_id in named_ids
+            if notifier_id in places and self._notifiers[places[notifier_id]].active
+        )
+        return tuple(self._notifiers[place] for place in sorted(every)) if len(every) > len(wanting) else wanting
+
+    @cached_property
+    def _all_events(self) -> tuple[Notifier, ...]:
+        """Those that are in the answer for every type, and so the whole of an answer that is as long."""
+        return tuple(notifier for notifier in self._notifiers if notifier.active and notifier.send_all_events)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {notifier.id: place for place, notifier in enumerate(self._notifiers)}
 
 
 def named_by_rules(

@@ -44,17 +44,19 @@ def add_events(store: Store, new: NewEvents) -> "asyncio.Future[Accepted]":
 
 
 class FakeDispatch:
-    """Routes to every active notifier; hands over while `free` slots are left, and counts them."""
+    """Routes to every active notifier it is `given`; hands over while `free` slots are left, and counts them."""
 
     def __init__(self) -> None:
         self.free = 0
         self.taken: Counter[str] = Counter()
+        self.given: list[AppRoutes] = []
         self.refuses_type: str | None = None
         self.unsendable: set[str] = set()
 
     def route(self, event: NewEvent, routes: AppRoutes) -> Sequence[Notifier]:
         if event.type == self.refuses_type:
             raise ZeroDivisionError("routing failed")
+        self.given.append(routes)
         return [notifier for notifier in routes.notifiers if notifier.active]
 
     def expires_at(self, event: NewEvent, notifier: Notifier) -> datetime:

@@ -12,6 +12,7 @@ from tocsin.store import schema
 from tocsin.store.deliveries import new_delivery
 from tocsin.store.events import find_event
 from tocsin.store.fanouts import add_fanned_out, find_fanout
+from tocsin.store.leases import release
 from tocsin.store.port import INLINE_FANOUT, Accepted, IdempotencyKey, NewEvent, NewEvents
 from tocsin.store.retention import prune
 
@@ -204,6 +205,20 @@ async def test_a_changed_notifier_is_seen_by_the_next_event(stage: Stage) -> Non
     await stage.edit_notifier(notifier, active=False, state=NotifierState.OFF)
     await stage.ingest()
     assert len(await stage.deliveries()) == 1
+
+
+async def test_notifiers_are_read_once_until_a_write_may_have_changed_them(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    now = stage.clock.now()
+    await stage.ingest()
+    await stage.store.write(release, [], at=now)
+    await stage.store.write(prune, finished_before=now.replace(year=2000), keys_before=now, limit=10)
+    await stage.ingest()
+    first, second = stage.dispatch.given
+    assert second is first
+    await stage.edit_notifier(notifier, name="another")
+    await stage.ingest()
+    assert stage.dispatch.given[-1] is not first
 
 
 async def test_a_change_of_notifiers_that_is_undone_changes_no_routing(stage: Stage) -> None:

@@ -6,12 +6,14 @@ and run by `read` and `write`. The hot ones (add_events, claim, settle) are meth
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from tocsin.model import Alert, Attempt, DeliveryReason, DeliveryState, Notifier
+from tocsin.routing import Router
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -142,11 +144,16 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     next_due: Mapping[str, datetime | None]
 
 
-class AppRoutes(msgspec.Struct, frozen=True):
-    """What routing needs to know of an app: its notifiers and alert rules."""
+class AppRoutes(msgspec.Struct, frozen=True, dict=True):
+    """What routing needs to know of an app: its notifiers and alert rules, oldest first."""
 
     notifiers: tuple[Notifier, ...]
     alerts: tuple[Alert, ...]
+
+    @cached_property
+    def router(self) -> Router:
+        """Remembered as long as this is: used on the writer's thread alone, or on the event loop alone."""
+        return Router(self.notifiers)
 
 
 class Dispatch(Protocol):

@@ -6,9 +6,11 @@ import sqlalchemy as sa
 
 from tocsin.ids import first_hex_id, first_uuid7
 from tocsin.store.endings import IDS_AT_ONCE
+from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import attempts, deliveries, events, fanouts, finished_deliveries, idempotency_keys
 
 
+@conducts(Conduct(changes_nouns=False))
 def prune(connection: sa.Connection, *, finished_before: datetime, keys_before: datetime, limit: int) -> int:
     """Remove old finished deliveries with their attempts, old events without any, and old keys: `limit` of each.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -14,7 +14,7 @@ from tocsin.clock import Clock
 from tocsin.errors import ConfigError, StoreError
 from tocsin.store.leases import free_leases
 from tocsin.store.migrate import migrate
-from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, Wake
+from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, Wake, conduct_of
 from tocsin.store.retention import prune
 from tocsin.store.sqlite.database import (
     BUSY_TIMEOUT_SECONDS,
@@ -40,6 +40,13 @@ PRUNE_STEP = 2000
 
 class DatabaseInUse(ConfigError):
     """Another process has the database open."""
+
+
+class _Change(NamedTuple):
+    """A plain write, and whether what is remembered of notifiers may be another after it."""
+
+    run: Callable[[sa.Connection], Any]
+    changes_nouns: bool
 
 
 class SqliteStore:
@@ -119,14 +126,17 @@ class SqliteStore:
             raise StoreError(f"the database cannot be read: {error}") from error
 
     async def write(self, verb: Verb[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        result = await self._writer.submit(self._write_plain, lambda connection: verb(connection, *args, **kwargs))
+        change = _Change(lambda connection: verb(connection, *args, **kwargs), conduct_of(verb).changes_nouns)
+        result = await self._writer.submit(self._write_plain, change)
         self._wake()
         return cast("T", result)
 
-    def _write_plain(self, transaction: Transaction, verbs: list[Callable[[sa.Connection], Any]]) -> list[Any]:
+    def _write_plain(self, transaction: Transaction, changes: list[_Change]) -> list[Any]:
+        if not any(change.changes_nouns for change in changes):
+            return [change.run(transaction.connection) for change in changes]
         transaction.undo.append(self._hot.forget)
         try:
-            return [verb(transaction.connection) for verb in verbs]
+            return [change.run(transaction.connection) for change in changes]
         finally:
             self._hot.forget()
 
