@@ -51,9 +51,9 @@ def postgres_url(postgres: PostgresServer, database_names: Iterator[str]) -> Ite
 
 
 @pytest.fixture(scope="session")
-def template(postgres: PostgresServer, tables_url: str, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def template(postgres: PostgresServer, tables: str, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """What `place` is a copy of: operators' commands take a second or two each."""
-    url = postgres.add_database("template", template=tables_url.rpartition("/")[2])
+    url = postgres.add_database("template", template=tables)
     installation = Installation(tmp_path_factory.mktemp("template"), database_url=url)
     return Place("template", url, installation.add_user())
 
@@ -78,11 +78,13 @@ def pgbouncer(postgres: PostgresServer) -> Iterator[PgBouncer]:
 
 
 @pytest.fixture(scope="session")
-def tables_url(postgres: PostgresServer) -> str:
-    """A database that has its tables already: most of what opening a new one costs."""
-    url = postgres.add_database("tables")
-    asyncio.run(_migrate(url))
-    return url
+def tables(postgres: PostgresServer) -> str:
+    """A database with its tables, by name: for copies alone, so that nothing is ever in it.
+
+    Making them is most of what opening a new one costs.
+    """
+    asyncio.run(_migrate(postgres.add_database("tables")))
+    return "tables"
 
 
 async def _migrate(url: str) -> None:
@@ -91,11 +93,17 @@ async def _migrate(url: str) -> None:
     await store.close()
 
 
+@pytest.fixture(scope="session")
+def shared_url(postgres: PostgresServer, tables: str) -> str:
+    """A database that one test after the other works in, and leaves as it may."""
+    return postgres.add_database("shared", template=tables)
+
+
 @pytest.fixture
-def migrated_postgres_url(tables_url: str) -> str:
-    """A database with its tables, in which nothing is yet."""
-    asyncio.run(_empty(tables_url))
-    return tables_url
+def migrated_postgres_url(shared_url: str) -> str:
+    """A database with its tables, in which nothing is yet; emptying one costs less than a new one."""
+    asyncio.run(_empty(shared_url))
+    return shared_url
 
 
 async def _empty(url: str) -> None:
