@@ -116,6 +116,23 @@ async def test_a_claim_is_made_once_whenever_the_connection_drops(far: Stage, pr
     assert (await far.delivery()).attempt_count == 1
 
 
+async def test_a_stop_gives_back_what_a_claim_leased_that_was_broken_off(far: Stage, proxy: Proxy) -> None:
+    notifier = await far.add_notifier()
+    assert await far.claim(notifier) == ()  # over a connection that stays
+    await far.ingest()
+    proxy.refuse()
+    drop = proxy.drop(Moment.UNSENT, r"min\(next_attempt_at\)")  # asked once the lease is committed
+    with pytest.raises(StoreError):
+        await far.claim(notifier)
+    assert drop.happened.is_set()
+    await proxy.accept()
+    await far.store.close()
+    later = Stage(await far.reopen(), far.clock, far.dispatch, far.reopen)
+    delivery = await later.delivery()
+    assert (delivery.state, delivery.attempt_count) == (DeliveryState.PENDING, 0)
+    await later.store.close()
+
+
 async def test_a_plain_write_is_repeated_when_the_connection_drops_before_its_end(far: Stage, proxy: Proxy) -> None:
     drop = proxy.drop(Moment.UNANSWERED, "INSERT INTO notifiers")
     await far.add_notifier()

@@ -236,7 +236,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         self._is_closed = True
-        await asyncio.gather(self._ingest_line.close(), self._settle_line.close())
+        await asyncio.gather(self._ingest_line.close(), self._settle_line.close(), self._claims.close())
         if self._under_way:
             await asyncio.wait(self._under_way)
         await self._signals.close()

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from tocsin.clock import Clock
 from tocsin.model import Notifier
 from tocsin.store.leases import SUSPECT_LOST_LEASES
 from tocsin.store.port import Claim, Claimed, Dispatch
-from tocsin.store.postgres.connections import Connection, Link, is_lost, is_to_repeat
+from tocsin.store.postgres.connections import BROKEN, Connection, Link, is_lost, is_to_repeat
 from tocsin.store.postgres.ingest import columns
 
 TRIES = 3
@@ -66,7 +67,7 @@ SELECT asked.id, (SELECT min(next_attempt_at) FROM deliveries
                    WHERE notifier_id = notifiers.id AND state = 'pending') AS due
   FROM unnest($1::text[]) AS asked(id)
   LEFT JOIN notifiers ON notifiers.id = asked.id AND notifiers.active AND notifiers.state = 'active'"""
-# A claim that was broken off is undone before another is made: nobody would send what it leased.
+# A claim that was broken off is undone before another is made, or on a stop: nobody would send what it leased.
 FORGET = """
 UPDATE deliveries SET state = 'pending', attempt_count = attempt_count - 1, next_attempt_at = claimed_at,
                       lease_token = NULL, lease_until = NULL
@@ -104,6 +105,14 @@ class Claims:
         """Lease what is due, at most as many deliveries of each notifier as given."""
         async with self._turn:
             return await self._claim(slots)
+
+    async def close(self) -> None:
+        """Undo a claim that was broken off, for there is no next one. While the database is away, its leases end."""
+        async with self._turn:
+            token, self._unfinished = self._unfinished, None
+            if token is not None:
+                with suppress(*BROKEN):
+                    await self._link.run(lambda connection: connection.execute(FORGET, token), is_one_statement=True)
 
     async def _claim(self, slots: Mapping[str, int]) -> Claimed:
         is_again = self._unfinished is not None
