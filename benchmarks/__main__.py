@@ -7,10 +7,11 @@ from time import monotonic
 
 from benchmarks import page, procfs, report
 from benchmarks.bench import Bench, end_on_sigterm, say
+from benchmarks.handover import Handover, measure_handover
 from benchmarks.page import Measurement
 from benchmarks.rows import ROWS, Row
 from benchmarks.subjects import ROOT
-from benchmarks.workers import measure_workers
+from benchmarks.workers import Workers, measure_workers
 
 
 def parse_options(words: list[str] | None = None) -> argparse.Namespace:
@@ -21,7 +22,8 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=15, help="begin no repetition that would end later")
     parser.add_argument("--seconds", type=float, default=3, help="how long each measurement lasts")
     parser.add_argument("--workers", action="store_true", help="instead, one worker process against two")
-    parser.add_argument("--pairs", type=int, default=10, help="with --workers: how many pairs")
+    parser.add_argument("--handover", action="store_true", help="instead, claiming against handing over")
+    parser.add_argument("--pairs", type=int, default=10, help="with those two: how many pairs")
     parser.add_argument("--data", type=Path, default=procfs.DATA, help="where the databases go for the while")
     parser.add_argument("--write", action="store_true", help="refresh docs/performance.md")
     options = parser.parse_args(words)
@@ -69,20 +71,29 @@ def measure_rows(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def measure_pairs(options: argparse.Namespace) -> int:
+    parts: dict[str, Workers | Handover] = {}
+    if options.workers:
+        parts["workers"] = workers = measure_workers(options.data, options.seconds, options.pairs)
+        print(page.workers_table(workers))
+    else:
+        parts["handover"] = handover = measure_handover(options.data, options.seconds, options.pairs)
+        print(page.handover_table(handover))
+    if options.write:
+        page.rewrite(ROOT / "docs", **parts)
+    return 0
+
+
 def main() -> int:
     end_on_sigterm()
     options = parse_options()
-    if not options.workers:
+    if not (options.workers or options.handover):
         return measure_rows(options)
     try:
-        workers = measure_workers(options.data, options.seconds, options.pairs)
+        return measure_pairs(options)
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    print(page.workers_table(workers))
-    if options.write:
-        page.rewrite(workers=workers)
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ import argparse
 import asyncio
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import get_args
@@ -24,7 +22,7 @@ from benchmarks.growth_report import Grown, growth_table, read_growth, write_gro
 from benchmarks.growth_steps import Step, steps
 from benchmarks.load import Phase
 from benchmarks.pairs import Compared, Pair, compare, compared
-from benchmarks.subjects import ROOT, Database
+from benchmarks.subjects import ROOT, Database, place
 from benchmarks.tocsin_subject import Tocsin
 from benchmarks.waking import Waking
 
@@ -58,10 +56,7 @@ class Course:
 
     def take(self, step: Step, database: Database) -> Grown:
         with stage(self._data) as (load, site), ExitStack() as stack:
-            site.folder.chmod(0o755)
-            first, second = (
-                Tocsin(replace(site, folder=Path(tempfile.mkdtemp(dir=site.folder))), database) for _ in range(2)
-            )
+            first, second = (Tocsin(place(site), database) for _ in range(2))
             for subject in (first, second):
                 stack.callback(subject.stop)
                 subject.start()

@@ -7,6 +7,8 @@ import msgspec
 
 from benchmarks import plot, report
 from benchmarks.growth_report import Growth, growth_table
+from benchmarks.handover import Handover
+from benchmarks.pairs import Compared
 from benchmarks.report import Figures
 from benchmarks.subjects import ROOT
 from benchmarks.workers import Workers
@@ -30,10 +32,11 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
 
     bench: Measurement | None = None
     workers: Workers | None = None
+    handover: Handover | None = None
     growth: Growth | None = None
 
 
-def rewrite(folder: Path = ROOT / "docs", **parts: Measurement | Workers | Growth) -> None:
+def rewrite(folder: Path = ROOT / "docs", **parts: Measurement | Workers | Handover | Growth) -> None:
     """Replace these parts of the data, keep the others, and write the page and its plot anew."""
     path = folder / "performance.json"
     data = msgspec.json.decode(path.read_bytes(), type=Data) if path.exists() else Data()
@@ -50,8 +53,9 @@ def shown(data: Data) -> str:
     """The page as Markdown."""
     bench = _ABSENT if data.bench is None else _bench(data.bench)
     workers = _ABSENT if data.workers is None else workers_table(data.workers)
+    handover = _ABSENT if data.handover is None else handover_table(data.handover)
     growth = _ABSENT if data.growth is None else _growth(data.growth)
-    return _TEMPLATE.read_text().format(bench=bench, workers=workers, growth=growth)
+    return _TEMPLATE.read_text().format(bench=bench, workers=workers, handover=handover, growth=growth)
 
 
 def _bench(measurement: Measurement) -> str:
@@ -73,9 +77,25 @@ def workers_table(workers: Workers) -> str:
         ("receivers answer at once: delivered/s", workers.fast_delivered),
         ("receivers answer at once: CPU µs an event, with the database's", workers.fast_cpu_us),
     ):
-        ratio = f"{figure.ratio:.2f} [{figure.low:.2f}-{figure.high:.2f}]"
-        lines.append([title, f"{figure.first:,.0f}", f"{figure.second:,.0f}", ratio])
+        lines.append([title, *_compared(figure)])
     return f"{report.aligned(lines)}\n\nMeasured {workers.measured_at} at commit {workers.commit}."
+
+
+def handover_table(handover: Handover) -> str:
+    lines = [["", "claimed", "handed over", "ratio of pairs"]]
+    for one in handover.found:
+        for title, figure in (
+            ("delivered/s", one.delivered),
+            ("CPU µs an event, with the database's", one.cpu_us),
+            ("p50 ms at 1,000 events/s", one.p50_ms),
+        ):
+            lines.append([f"{one.database}: {title}", *_compared(figure)])
+    return f"{report.aligned(lines)}\n\nMeasured {handover.measured_at} at commit {handover.commit}."
+
+
+def _compared(figure: Compared) -> list[str]:
+    figures = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in (figure.first, figure.second))
+    return [*figures, f"{figure.ratio:.2f} [{figure.low:.2f}-{figure.high:.2f}]"]
 
 
 def _growth(growth: Growth) -> str:

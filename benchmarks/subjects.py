@@ -6,9 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,12 @@ class Site:
     receivers: Ports
     authority: Path
     core: int | None
+
+
+def place(site: Site) -> Site:
+    """A folder of its own within the site's, for one of several subjects."""
+    site.folder.chmod(0o755)
+    return replace(site, folder=Path(tempfile.mkdtemp(dir=site.folder)))
 
 
 class Subject:

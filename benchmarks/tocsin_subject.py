@@ -21,6 +21,7 @@ class Tocsin(Subject):
     """One process, or an API and workers, with a webhook notifier for each delivering app."""
 
     name = "Tocsin"
+    program: tuple[str, ...] = (str(COMMAND),)
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class Tocsin(Subject):
         for role in self._roles:
             port = self.port if role in {"all", "api"} else free_port()
             options = ("--role", role, "--port", str(port))
-            starting.append((self.launch(str(COMMAND), "serve", *options, environment=self._environment), port))
+            starting.append((self.launch(*self.program, "serve", *options, environment=self._environment), port))
         for process, port in starting:
             self.wait_until_ready(process, port)
 

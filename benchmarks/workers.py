@@ -1,8 +1,6 @@
 """What a second worker process gives, on PostgreSQL and both cores: `python -m benchmarks --workers`."""
 
-import tempfile
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +10,7 @@ from benchmarks.bench import say, stage
 from benchmarks.load import Phase
 from benchmarks.pairs import Compared, Pair, compared
 from benchmarks.receivers import Kind
-from benchmarks.subjects import ROOT, Site
+from benchmarks.subjects import ROOT, place
 from benchmarks.tocsin_subject import Tocsin
 
 # Few enough that one worker is held back by what it may send to one notifier at once, and not by its core.
@@ -44,7 +42,7 @@ def measure_workers(data: Path, seconds: float, pairs: int) -> Workers:
 def _measure(data: Path, receivers: Kind, app_count: int, phase: Phase, count: int) -> tuple[Compared, Compared]:
     with stage(data, is_pinned=False) as (load, site), ExitStack() as stack:
         one, two = (
-            Tocsin(_place(site), "postgresql", ("api", *["worker"] * workers), receivers, app_count)
+            Tocsin(place(site), "postgresql", ("api", *["worker"] * workers), receivers, app_count)
             for workers in (1, 2)
         )
         for subject in (one, two):
@@ -55,9 +53,3 @@ def _measure(data: Path, receivers: Kind, app_count: int, phase: Phase, count: i
     cpu = compared(found, lambda measured: measured.app_cpu_us + measured.database_cpu_us)
     say(f"  one worker -> two, {receivers} receivers: {delivered} delivered/s, {cpu} µs")
     return delivered, cpu
-
-
-def _place(site: Site) -> Site:
-    """A folder of its own within the site's."""
-    site.folder.chmod(0o755)
-    return replace(site, folder=Path(tempfile.mkdtemp(dir=site.folder)))

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import page, plot
 from benchmarks.growth_report import Grown, Growth, read_growth, write_growth
+from benchmarks.handover import HandedOver, Handover
 from benchmarks.load import Measured
 from benchmarks.page import Measurement
 from benchmarks.pairs import compare
@@ -35,9 +36,11 @@ def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(tmp_path):
     workers = Workers(
         slow_delivered=FIGURE, fast_delivered=FIGURE, fast_cpu_us=FIGURE, commit="def", measured_at="2026-01-03"
     )
+    handed = HandedOver(database="sqlite", delivered=FIGURE, cpu_us=FIGURE, p50_ms=FIGURE)
     page.rewrite(tmp_path, bench=bench)
-    assert (tmp_path / "performance.md").read_text().count("Not measured yet.") == 2
+    assert (tmp_path / "performance.md").read_text().count("Not measured yet.") == 3
     page.rewrite(tmp_path, workers=workers)
+    page.rewrite(tmp_path, handover=Handover(found=(handed,), commit="ghi", measured_at="2026-01-04"))
     page.rewrite(tmp_path, growth=Growth(scale=0.01, pairs=2, steps=(STEP,)))
     text = (tmp_path / "performance.md").read_text()
     assert "Not measured yet." not in text
@@ -46,6 +49,8 @@ def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(tmp_path):
         "- Hm.",
         "a box",
         "at commit def",
+        "at commit ghi",
+        "sqlite: p50 ms",
         "7 finished deliveries",
         "10 → 12 (1.20)",
         "scaled by 0.01",
