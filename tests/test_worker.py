@@ -1,6 +1,7 @@
 """The worker beside its straight line: what waits in numbers, what comes at the wrong moment, and its stop."""
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,25 @@ async def test_a_wake_up_that_names_a_notifier_claims_for_it(tmp_path: Path) -> 
         line.running.worker.wake(frozenset({notifier["id"]}))  # nothing is due: the agenda alone would not ask
         async with asyncio.timeout(POLL_SECONDS * 3):
             assert await asked.get() == [notifier["id"]]
+
+
+async def test_claims_are_as_far_apart_as_the_store_would_have_them(tmp_path: Path) -> None:
+    async with straight_line(tmp_path) as line, receiving() as receiver:
+        path = await hold_back(line, receiver)
+        store, begun_seconds = line.running.store, list[float]()
+        claim = store.claim
+
+        async def note(slots: Any) -> Any:
+            begun_seconds.append(asyncio.get_running_loop().time())
+            return await claim(slots)
+
+        store.claim = note  # type: ignore[method-assign]  # noted, not changed
+        await line.client.post(f"{path}/resume")
+        await receiver.wait_for(EVENTS + 1)
+    apart_seconds = [later - earlier for earlier, later in itertools.pairwise(begun_seconds)]
+    assert len(apart_seconds) >= EVENTS // LEASES_AT_ONCE_PER_NOTIFIER - 1
+    # A round reads before it claims, now and then, so that single ones may be closer.
+    assert sum(apart_seconds) >= store.claim_pace_seconds * (len(apart_seconds) - 1)
 
 
 async def test_attempts_under_way_are_counted(tmp_path: Path) -> None:

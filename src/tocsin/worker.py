@@ -25,9 +25,6 @@ POLL_SECONDS = 1.0
 CLAIM_SIZE = 64
 """Deliveries of one notifier that are claimed at once, at most."""
 
-ROUND_SECONDS = 0.01
-"""How far apart rounds of claims begin at least: what has become due and free meanwhile is claimed in one go."""
-
 STORE_PAUSE_SECONDS = 0.5
 LAST_SECONDS = 5.0
 """How long a stop waits for the outcomes of what it cut short to be on disk."""
@@ -92,7 +89,7 @@ class Worker:
                 self._log.warning("worker.store_unavailable", error=str(error))
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
             await self._rest()
-            await asyncio.sleep(begun_seconds + ROUND_SECONDS - self._loop.time())
+            await asyncio.sleep(begun_seconds + self._store.claim_pace_seconds - self._loop.time())
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""

@@ -234,6 +234,7 @@ async def test_two_workers_never_claim_the_same(far: Stage) -> None:
 async def test_each_worker_leaves_to_the_others_what_is_theirs_for_a_moment(far: Stage) -> None:
     notifier = await far.add_notifier()
     slots = {notifier.id: 100}
+    pace_seconds = far.store.claim_pace_seconds
     stores = [far.store, await far.reopen()]
     for store in stores:
         await store.claim(slots)
@@ -246,6 +247,7 @@ async def test_each_worker_leaves_to_the_others_what_is_theirs_for_a_moment(far:
             for claim in itertools.chain.from_iterable(claimed):
                 await far.deliver(claim)
     assert sum(shares) == 20, "together they have all, and none twice"
+    assert [store.claim_pace_seconds for store in stores] == [2 * pace_seconds] * 2, "they claim as often as one alone"
     await stores[1].close()
 
 

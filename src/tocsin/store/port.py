@@ -206,6 +206,11 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def claim_pace_seconds(self) -> float:
+        """How far apart a worker's claims best begin: what has become due and free meanwhile is claimed in one go."""
+        ...
+
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         """Lease due deliveries, at most as many for each notifier as given. Their attempt is counted by this."""
         ...

@@ -46,6 +46,11 @@ TRIES = 5
 READ_TRIES = 2
 PRUNE_BATCH = 2000
 
+CLAIM_PACE_SECONDS = 0.01
+"""How far apart claims begin at best, of all workers together: many that claim a little cost more than they gain."""
+
+LONGEST_CLAIM_PACE_SECONDS = 0.05
+
 # Plain writes were thought out for a database with one writer: they take turns, across all processes.
 TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('tocsin plain writes'))"
 
@@ -152,6 +157,11 @@ class PostgresStore:
             elif result.waiting:
                 self._signals.tell(result.waiting)
         answer(result)
+
+    @property
+    def claim_pace_seconds(self) -> float:
+        workers, _ = self._peers.share()
+        return min(workers * CLAIM_PACE_SECONDS, LONGEST_CLAIM_PACE_SECONDS)
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         self._check_open()

@@ -38,6 +38,9 @@ PRUNE_STEP = 2000
 """Rows of each kind that one transaction removes at most."""
 
 
+CLAIM_PACE_SECONDS = 0.01
+
+
 class DatabaseInUse(ConfigError):
     """Another process has the database open."""
 
@@ -147,6 +150,10 @@ class SqliteStore:
         if isinstance(result, Accepted) and result.has_fanout:
             self._wake()
         answer(result)
+
+    @property
+    def claim_pace_seconds(self) -> float:
+        return CLAIM_PACE_SECONDS
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         return cast("Claimed", await self._writer.submit(self._hot.claim, slots))
