@@ -119,7 +119,13 @@ class Collaborator(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notifier(msgspec.Struct, frozen=True, kw_only=True):
-    """One configured destination of one app. `type_data` holds the platform's settings as declared by it."""
+    """One configured destination of one app. `type_data` holds the platform's settings as declared by it.
+
+    `rate_per_second` bounds the attempts, `retry_schedule` has the seconds before each, and `expires_after` the seconds
+    until a delivery is given up; None of each means the platform's own. The rest tells of a notifier that fails: since
+    when, with how many attempts, how often in a row it was stopped (`trip_count`), how many probes went well since,
+    how many notices of it went out, and when it was last found to be well again.
+    """
 
     id: str
     app_id: str
@@ -134,6 +140,15 @@ class Notifier(msgspec.Struct, frozen=True, kw_only=True):
     selected_event_ids: tuple[str, ...] = ()
     type_data: dict[str, Any] = {}
     secret: str
+    rate_per_second: float | None = None
+    retry_schedule: tuple[float, ...] | None = None
+    expires_after: int | None = None
+    failing_since: datetime | None = None
+    failed_count: int = 0
+    trip_count: int = 0
+    probe_count: int = 0
+    told_count: int = 0
+    recovered_at: datetime | None = None
     created_at: datetime
     updated_at: datetime
 

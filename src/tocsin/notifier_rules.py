@@ -15,6 +15,10 @@ from tocsin.platforms.settings import read_settings
 from tocsin.platforms.signing import new_secret
 
 MAX_NAME_LENGTH = 255
+MIN_RATE, MAX_RATE = 0.01, 1000
+MAX_ATTEMPTS = 20
+MAX_DELAY_SECONDS = 86_400
+MIN_LIFETIME_SECONDS, MAX_LIFETIME_SECONDS = 60, 7 * 86_400
 DEFAULT_PLATFORM = "email"
 
 _ZERO_WIDTH_JOINER = "\u200d"  # holds emoji together, though Python does not count it as printable
@@ -23,7 +27,8 @@ _ZERO_WIDTH_JOINER = "\u200d"  # holds emoji together, though Python does not co
 class NotifierWish(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asks of a notifier; None is not given, and an empty text neither.
 
-    `selected_events` are names of event types, read only where `selected_event_ids` is not given.
+    `selected_events` are names of event types, read only where `selected_event_ids` is not given. A rate or lifetime of
+    0, and an empty schedule, ask for the platform's own.
     """
 
     platform_id: str | None = None
@@ -35,6 +40,9 @@ class NotifierWish(msgspec.Struct, frozen=True, kw_only=True):
     selected_event_ids: Sequence[str] | None = None
     selected_events: Sequence[str] | None = None
     type_data: Mapping[str, Any] | None = None
+    rate_per_second: float | None = None
+    retry_schedule: Sequence[float] | None = None
+    expires_after: int | None = None
 
 
 class NotifierRules:
@@ -56,6 +64,7 @@ class NotifierRules:
         platform = self._platform(wish, wrong)
         selected = self._selected(wish, wrong)
         settings = None if platform is None else self._settings(platform, wish.type_data or {}, wrong)
+        pace = _pace(wish, wrong)
         if wrong or platform is None or name is None or settings is None:
             raise InvalidInput(wrong)
         active = wish.active is not False
@@ -71,6 +80,7 @@ class NotifierRules:
             selected_event_ids=selected or (),
             type_data=settings,
             secret=new_secret() if platform.signs else "",
+            **pace,
             created_at=at,
             updated_at=at,
         )
@@ -90,9 +100,10 @@ class NotifierRules:
             "selected_event_ids": self._selected(wish, wrong),
             "type_data": self._settings(platform, wish.type_data, wrong) if wish.type_data else None,
         }
+        pace = _pace(wish, wrong)
         if wrong:
             raise InvalidInput(wrong)
-        kept = {name: value for name, value in given.items() if value is not None}
+        kept = {name: value for name, value in given.items() if value is not None} | pace
         return switched(msgspec.structs.replace(notifier, **kept, updated_at=at), active=wish.active)
 
     def members_of(self, notifier: Notifier) -> Mapping[str, Sequence[str]]:
@@ -145,6 +156,27 @@ class NotifierRules:
         except InvalidInput as error:
             wrong.update(error.fields)
             return None
+
+
+def _pace(wish: NotifierWish, wrong: dict[str, list[str]]) -> dict[str, Any]:
+    """What the wish says of rate, schedule and lifetime; None is the platform's own."""
+    pace: dict[str, Any] = {}
+    rate, schedule, lifetime = wish.rate_per_second, wish.retry_schedule, wish.expires_after
+    if rate is not None:
+        pace["rate_per_second"] = rate or None
+        if rate and not MIN_RATE <= rate <= MAX_RATE:
+            wrong["rate_per_second"] = [f"must be from {MIN_RATE} to {MAX_RATE}, or 0 for the platform's own"]
+    if schedule is not None:
+        pace["retry_schedule"] = tuple(schedule) or None
+        if not (len(schedule) <= MAX_ATTEMPTS and all(0 <= delay <= MAX_DELAY_SECONDS for delay in schedule)):
+            each = f"each from 0 to {MAX_DELAY_SECONDS}, or empty for the platform's own"
+            wrong["retry_schedule"] = [f"must be the seconds before each of at most {MAX_ATTEMPTS} attempts, {each}"]
+    if lifetime is not None:
+        pace["expires_after"] = lifetime or None
+        if lifetime and not MIN_LIFETIME_SECONDS <= lifetime <= MAX_LIFETIME_SECONDS:
+            limits = f"{MIN_LIFETIME_SECONDS} to {MAX_LIFETIME_SECONDS} seconds"
+            wrong["expires_after"] = [f"must be from {limits}, or 0 for the platform's own"]
+    return pace
 
 
 def switched(notifier: Notifier, *, active: bool | None) -> Notifier:

@@ -42,6 +42,14 @@ async def test_a_notifier_that_starts_inactive_is_off(world: World):
         ({"type_data": {"webhook_url": "http://example.com"}}, "type_data.webhook_url"),
         ({"selected_event_ids": ["0" * 24]}, "selected_event_ids"),
         ({"selected_events": ["deployment"]}, "selected_events"),
+        ({"rate_per_second": 0.001}, "rate_per_second"),
+        ({"rate_per_second": -1}, "rate_per_second"),
+        ({"rate_per_second": 1001}, "rate_per_second"),
+        ({"retry_schedule": [0, -1]}, "retry_schedule"),
+        ({"retry_schedule": [0, 86_401]}, "retry_schedule"),
+        ({"retry_schedule": [0] * 21}, "retry_schedule"),
+        ({"expires_after": 59}, "expires_after"),
+        ({"expires_after": 604_801}, "expires_after"),
     ],
 )
 async def test_a_wrong_field_is_named(world: World, wishes, field):
@@ -337,3 +345,14 @@ async def test_a_notifier_removed_twice_at_once_is_told_of_once(world: World):
     results = await asyncio.gather(*both, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoneType", "NotFound"]
     assert [event["type"] for event in await world.events()].count("delete_notifier") == 1
+
+
+async def test_rate_schedule_and_lifetime_are_kept_changed_and_given_back_to_the_platform(world: World):
+    added = await world.add_webhook(rate_per_second=2.5, retry_schedule=[0, 60], expires_after=3600)
+    assert (added.rate_per_second, added.retry_schedule, added.expires_after) == (2.5, (0, 60), 3600)
+    kept = await world.notifiers.edit(world.app, world.alice, added.id, NotifierWish(name="Other"))
+    assert (kept.rate_per_second, kept.retry_schedule, kept.expires_after) == (2.5, (0, 60), 3600)
+    own = NotifierWish(rate_per_second=0, retry_schedule=[], expires_after=0)
+    given_back = await world.notifiers.edit(world.app, world.alice, added.id, own)
+    assert (given_back.rate_per_second, given_back.retry_schedule, given_back.expires_after) == (None, None, None)
+    assert await world.notifiers.get(world.app, added.id) == given_back

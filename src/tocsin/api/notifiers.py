@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, FiniteFloat
 
 from tocsin.api.bodies import Sent, described_body, read_body
 from tocsin.api.context import CurrentApp, CurrentUser, VerbsOf
@@ -34,7 +34,8 @@ class NotifierIn(Sent):
     """A notifier to add or to change: what is not given takes its default, or stays.
 
     A `type_data` that is not empty replaces the whole. `selected_events`, names of event types, is the older way to
-    say `selected_event_ids`, which wins.
+    say `selected_event_ids`, which wins. `rate_per_second` bounds the attempts, `retry_schedule` has the seconds before
+    each, `expires_after` the seconds until a delivery is given up; 0 or an empty list asks for the platform's own.
     """
 
     platform_id: str | None = None
@@ -46,6 +47,9 @@ class NotifierIn(Sent):
     selected_event_ids: list[str] | None = None
     selected_events: list[str] | None = None
     type_data: dict[str, Any] | None = None
+    rate_per_second: FiniteFloat | None = None
+    retry_schedule: list[FiniteFloat] | None = None
+    expires_after: int | None = None
 
 
 class PauseIn(Sent):
@@ -55,7 +59,10 @@ class PauseIn(Sent):
 
 
 class NotifierOut(BaseModel):
-    """`state`, `state_reason` and `held_until` tell how deliveries fare; `active` is the owner's switch."""
+    """`state`, `state_reason` and `held_until` tell how deliveries fare; `active` is the owner's switch.
+
+    Of `rate_per_second`, `retry_schedule` and `expires_after`, null is the platform's own.
+    """
 
     id: str
     app_id: str
@@ -67,10 +74,14 @@ class NotifierOut(BaseModel):
     state: NotifierState
     state_reason: str | None
     held_until: InstantOut | None
+    failing_since: InstantOut | None
     send_all_alerts: bool
     send_all_events: bool
     selected_event_ids: list[str]
     type_data: dict[str, Any]
+    rate_per_second: float | None
+    retry_schedule: list[float] | None
+    expires_after: int | None
     created_at: InstantOut
     updated_at: InstantOut
 
@@ -90,10 +101,14 @@ class NotifierOut(BaseModel):
             state=notifier.state,
             state_reason=notifier.state_reason,
             held_until=notifier.held_until,
+            failing_since=notifier.failing_since,
             send_all_alerts=notifier.send_all_alerts,
             send_all_events=notifier.send_all_events,
             selected_event_ids=list(notifier.selected_event_ids),
             type_data=lists | notifier.type_data,
+            rate_per_second=notifier.rate_per_second,
+            retry_schedule=None if notifier.retry_schedule is None else list(notifier.retry_schedule),
+            expires_after=notifier.expires_after,
             created_at=notifier.created_at,
             updated_at=notifier.updated_at,
         )

@@ -102,17 +102,23 @@ def list_pauses_over(connection: sa.Connection, at: datetime) -> list[Notifier]:
 
 
 def _present() -> "sa.Select[Any]":
-    return sa.select(notifiers).where(notifiers.c.removed_at.is_(None))
+    return sa.select(notifiers).where(notifiers.c.removed_at.is_(None), sa.not_(notifiers.c.is_fallback))
 
 
 def _values(notifier: Notifier) -> dict[str, Any]:
     values = {name: getattr(notifier, name) for name in notifier.__struct_fields__}
-    return values | {"selected_event_ids": list(notifier.selected_event_ids)}
+    schedule = notifier.retry_schedule
+    lists = {
+        "selected_event_ids": list(notifier.selected_event_ids),
+        "retry_schedule": None if schedule is None else list(schedule),
+    }
+    return values | lists
 
 
 def to_notifier(row: "sa.Row[Any]") -> Notifier:
     values = {name: getattr(row, name) for name in Notifier.__struct_fields__}
     values["selected_event_ids"] = tuple(row.selected_event_ids)
+    values["retry_schedule"] = None if row.retry_schedule is None else tuple(row.retry_schedule)
     values["state"] = NotifierState(row.state)
     return Notifier(**values)
 

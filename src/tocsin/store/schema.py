@@ -147,6 +147,18 @@ notifiers = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
     sa.Column("removed_at", Instant),
+    sa.Column("rate_per_second", sa.Double),
+    sa.Column("retry_schedule", sa.JSON(none_as_null=True)),
+    sa.Column("expires_after", sa.Integer),
+    sa.Column("failing_since", Instant),
+    sa.Column("failed_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("trip_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("probe_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("told_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("recovered_at", Instant),
+    # The one of an app that mails its owner what is told of the others and none of them gets; clients do not see it.
+    sa.Column("is_fallback", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("notifiers_until", "held_until", **_only("held_until IS NOT NULL")),
 )
 
 alerts = sa.Table(
@@ -233,6 +245,9 @@ deliveries = sa.Table(
     sa.Index("deliveries_replays", "event_id", "notifier_id", **_only("replay_of IS NOT NULL")),
     sa.Index("deliveries_leased", "lease_until", **_only("state = 'sending'")),
     sa.Index("deliveries_due", "notifier_id", "next_attempt_at", "id", **_only("state = 'pending'")),
+    sa.Index(
+        "deliveries_due_new", "notifier_id", "next_attempt_at", "id", **_only("state = 'pending' AND attempt_count = 0")
+    ),
     sa.Index("deliveries_expiring", "expires_at", **_only("state = 'pending'")),
     sa.Index("deliveries_pending_by_app", "app_id", "id", **_only("state = 'pending'")),
     sa.Index("deliveries_pending_by_notifier", "notifier_id", "id", **_only("state = 'pending'")),
