@@ -13,6 +13,7 @@ from tests.processes import Installation
 from tocsin.catalogue import Catalogue
 from tocsin.clock import SystemClock
 from tocsin.dispatch import Dispatcher
+from tocsin.health import Health
 from tocsin.store.migrate import newest_revision
 from tocsin.store.postgres import open_postgres
 
@@ -88,7 +89,14 @@ def tables(postgres: PostgresServer) -> str:
 
 
 async def _migrate(url: str) -> None:
-    dispatch = Dispatcher(catalogue=Catalogue.load(), platforms={}, ready=frozenset(), slots=None, lease_seconds=45)
+    dispatch = Dispatcher(
+        catalogue=Catalogue.load(),
+        platforms={},
+        ready=frozenset(),
+        slots=None,
+        health=Health(clock=SystemClock()),
+        lease_seconds=45,
+    )
     store = await open_postgres(url, clock=SystemClock(), dispatch=dispatch, pool_size=1)
     await store.close()
 

@@ -91,6 +91,11 @@ async def receiving(*answers: Answer, host: str = "127.0.0.1") -> AsyncIterator[
     try:
         yield receiver
     finally:
+        # Whoever was accepted just now is served some turns later, and asyncio loses them when the server is closed then.
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+        for _ in range(10):
+            await asyncio.sleep(0)
         server.close()
         for writer in receiver.open:
             writer.close()
@@ -117,6 +122,11 @@ class Line:
         await self.running.worker.settled()
         return notifier
 
+    async def settled(self) -> None:
+        """Wait until nothing is under way, and what was found out about notifiers is stored."""
+        await self.running.worker.settled()
+        await self.running.care.finish()
+
     async def post(self, event_type: str = "restart", type_data: Any = None, **fields: Any) -> dict[str, Any]:
         event = {"type": event_type, "type_data": type_data or {}} | fields
         response = await self.client.post("/v1/apps/my-app/events", json={"event": event})
@@ -125,7 +135,7 @@ class Line:
         return posted
 
     async def deliveries(self, **only: Any) -> list[dict[str, Any]]:
-        await self.running.worker.settled()
+        await self.settled()
         response = await self.client.get("/v1/apps/my-app/deliveries", params=only)
         assert response.status_code == 200, response.text
         listed: list[dict[str, Any]] = response.json()["deliveries"]

@@ -11,6 +11,7 @@ import tocsin.deliver
 from tocsin.clock import ManualClock
 from tocsin.deliver import Deliver, Pace
 from tocsin.errors import StoreError
+from tocsin.health import Health
 from tocsin.metrics import Metrics
 from tocsin.model import Attempt, AttemptOutcome, DeliveryState, Notifier
 from tocsin.sending import OnEnd
@@ -63,6 +64,8 @@ class Stage:
             sender=Sending(),  # type: ignore[arg-type]  # as much of a sender as this needs
             pace=pace,
             metrics=self.metrics,
+            health=Health(clock=self.clock),
+            on_finding=lambda _, __: None,
         )
 
     async def settle(self) -> list[str]:

@@ -14,8 +14,10 @@ import structlog
 
 from tocsin.clock import Clock
 from tocsin.errors import StoreError
+from tocsin.health import Health
+from tocsin.life import Finding
 from tocsin.metrics import Metrics
-from tocsin.model import Attempt, AttemptOutcome, DeliveryReason, DeliveryState, Notifier, Reason
+from tocsin.model import Asked, Attempt, AttemptOutcome, DeliveryReason, DeliveryState, Notifier, Reason
 from tocsin.retry import GiveUp, TryAgain, next_step
 from tocsin.sending import Sender, event_id_of
 from tocsin.store.port import Claim, Settlement, Store
@@ -27,6 +29,9 @@ OnSent = Callable[[Claim], None]
 
 OnSettled = Callable[[Claim, Settlement], None]
 """The outcome is on disk, or cannot be put there any more."""
+
+OnFinding = Callable[[str, Finding], None]
+"""Gets a notifier's id and what was found out about it."""
 
 _FINAL = {
     Reason.GONE: DeliveryReason.GONE,
@@ -46,7 +51,17 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Deliver:
     """Makes attempts and settles them."""
 
-    def __init__(self, *, store: Store, clock: Clock, sender: Sender, pace: Pace, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        sender: Sender,
+        pace: Pace,
+        metrics: Metrics,
+        health: Health,
+        on_finding: OnFinding,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._sender = sender
@@ -54,6 +69,8 @@ class Deliver:
         self._lease = timedelta(seconds=pace.lease_seconds)
         self._latest_start = timedelta(seconds=pace.lease_seconds - pace.timeout_seconds - 5)
         self._metrics = metrics
+        self._health = health
+        self._on_finding = on_finding
         self._is_stopping = False
         self._loop = asyncio.get_running_loop()
         self._log = structlog.get_logger("tocsin.deliver").bind()
@@ -82,7 +99,7 @@ class Deliver:
         """Make one attempt that is not stored anywhere: for trying out a notifier. `body` is the event's."""
         waiter: asyncio.Future[Attempt] = self._loop.create_future()
 
-        def on_end(attempt: Attempt, _: float | None) -> None:
+        def on_end(attempt: Attempt, _: Asked | None) -> None:
             if not waiter.done():
                 waiter.set_result(attempt)
 
@@ -101,15 +118,18 @@ class Deliver:
         on_sent: OnSent,
         on_settled: OnSettled,
         attempt: Attempt,
-        retry_after_seconds: float | None,
+        asked: Asked | None,
     ) -> None:
-        settlement = self._decide(claim, attempt, retry_after_seconds)
+        settlement = self._decide(claim, attempt, asked)
+        finding = self._health.note(claim.notifier, attempt, asked)
+        if finding is not None:
+            self._on_finding(claim.notifier.id, finding)
         self._metrics.attempts.count(claim.notifier.platform, attempt)
         self._report(claim, settlement)
         on_sent(claim)
         self._settle(claim, settlement, on_settled)
 
-    def _decide(self, claim: Claim, attempt: Attempt, retry_after_seconds: float | None) -> Settlement:
+    def _decide(self, claim: Claim, attempt: Attempt, asked: Asked | None) -> Settlement:
         now = self._clock.now()
         state, reason, next_at = DeliveryState.DELIVERED, None, None
         if attempt.outcome is AttemptOutcome.UNKNOWN:
@@ -120,11 +140,11 @@ class Deliver:
         elif attempt.outcome is AttemptOutcome.RETRY:
             step = next_step(
                 attempt=claim.attempt,
-                schedule_seconds=self._schedule_seconds,
+                schedule_seconds=claim.notifier.retry_schedule or self._schedule_seconds,
                 now=now,
                 expires_at=claim.expires_at,
                 chance=random.random(),  # noqa: S311 - spreads load, keeps no secret
-                retry_after_seconds=retry_after_seconds,
+                wait_seconds=None if asked is None else asked.wait_seconds,
             )
             match step:
                 case TryAgain(at=next_at):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tocsin.catalogue import Catalogue
+from tocsin.health import Health
 from tocsin.model import Notifier, NotifierState
 from tocsin.platforms.base import Platform
 from tocsin.routing import ALERT_TYPE, named_by_rules
@@ -21,6 +22,7 @@ class Dispatcher:
         platforms: Mapping[str, Platform],
         ready: frozenset[str],
         slots: Slots | None,
+        health: Health,
         lease_seconds: float,
     ) -> None:
         """`ready` names the platforms that are set up; without `slots` nothing is handed over at storing."""
@@ -30,6 +32,7 @@ class Dispatcher:
         self._expiry = {name: platform.expires_after for name, platform in platforms.items()}
         self._ready = ready
         self._slots = slots
+        self._health = health
         self._lease = timedelta(seconds=lease_seconds)
 
     def route(self, event: NewEvent, routes: AppRoutes) -> Sequence[Notifier]:
@@ -44,17 +47,29 @@ class Dispatcher:
                 limits=facts.limits,
                 send_when_below=facts.send_when_below,
             )
-        return routes.router.route(event_type=event.type, event_type_id=self._type_ids.get(event.type), named_ids=named)
+        found = routes.router.route(
+            event_type=event.type, event_type_id=self._type_ids.get(event.type), named_ids=named
+        )
+        if event.about is None:
+            return found
+        # What is told of a notifier goes by others that can be reached.
+        return [each for each in found if each.id != event.about and each.state is NotifierState.ACTIVE]
 
     def expires_at(self, event: NewEvent, notifier: Notifier) -> datetime:
-        return event.received_at + self.lifetime(notifier.platform)
+        return event.received_at + self.lifetime(notifier.platform, notifier.expires_after)
 
-    def lifetime(self, platform: str) -> timedelta:
-        """How long an undelivered delivery to this platform is kept trying."""
+    def lifetime(self, platform: str, expires_after: int | None) -> timedelta:
+        """How long a delivery is kept trying: the notifier's own seconds, or what its platform has."""
+        if expires_after is not None:
+            return timedelta(seconds=expires_after)
         return self._expiry.get(platform, timedelta(hours=24))
 
     def may_send(self, notifier: Notifier) -> bool:
-        return notifier.platform in self._ready and notifier.state is NotifierState.ACTIVE
+        return (
+            notifier.platform in self._ready
+            and notifier.state is NotifierState.ACTIVE
+            and not self._health.is_stopped(notifier.id)
+        )
 
     def take_slot(self, notifier: Notifier) -> bool:
         return self._slots is not None and self.may_send(notifier) and self._slots.take(notifier.id)

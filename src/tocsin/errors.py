@@ -12,7 +12,7 @@ TocsinError
 │   └── TooLarge           over a size limit
 ├── StoreError             the database is unavailable or full; trying again is sensible
 └── PlatformError          sending failed; carries a Reason
-    ├── TemporaryFailure   try again; may carry retry_after
+    ├── TemporaryFailure   try again
     └── PermanentFailure   do not try again
 """
 
@@ -90,17 +90,6 @@ class PlatformError(TocsinError):
 
 class TemporaryFailure(PlatformError):
     """The platform did not take the message now; it is tried again."""
-
-    def __init__(
-        self,
-        reason: "Reason",
-        message: str = "",
-        *,
-        response: "Response | None" = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        self.retry_after_seconds = retry_after_seconds
-        super().__init__(reason, message, response=response)
 
 
 class PermanentFailure(PlatformError):

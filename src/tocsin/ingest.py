@@ -137,28 +137,27 @@ class Ingest:
         user: User,
         app: App | None = None,
     ) -> NewEvent:
-        """An event that Tocsin itself reports: of an app, or of a user when there is no app."""
-        now = self._clock.now()
-        draft = Draft(type=event_type, type_data=msgspec.Raw(_ENCODER.encode(type_data)))
-        by = EventUser(username=user.username, email=user.email, id=user.id)
-        if app is not None:
-            return _new_event(app, draft, by, user.id, now)
-        event_id = new_hex_id()
-        body = _UserBody(
-            id=event_id, created_at=format_instant(now), user=by, type=event_type, type_data=draft.type_data
-        )
-        return NewEvent(
-            id=event_id,
-            app_id=None,
-            user_id=user.id,
-            type=event_type,
-            body=_ENCODER.encode(body),
-            received_at=now,
-        )
+        """As the function `own_event`, now."""
+        return own_event(event_type=event_type, type_data=type_data, user=user, app=app, at=self._clock.now())
 
     async def write(self, change: Callable[[sa.Connection], T], event: NewEvent) -> T:
         """Make a change in the store and report it, in one transaction."""
         return await self._store.write(with_event, change, event, self._dispatch)
+
+
+def own_event(
+    *, event_type: str, type_data: Mapping[str, Any], user: User, app: App | None = None, at: datetime
+) -> NewEvent:
+    """An event that Tocsin itself reports: of an app, or of a user when there is no app."""
+    draft = Draft(type=event_type, type_data=msgspec.Raw(_ENCODER.encode(type_data)))
+    by = EventUser(username=user.username, email=user.email, id=user.id)
+    if app is not None:
+        return _new_event(app, draft, by, user.id, at)
+    event_id = new_hex_id()
+    body = _UserBody(id=event_id, created_at=format_instant(at), user=by, type=event_type, type_data=draft.type_data)
+    return NewEvent(
+        id=event_id, app_id=None, user_id=user.id, type=event_type, body=_ENCODER.encode(body), received_at=at
+    )
 
 
 def hash_request(body: bytes) -> bytes:

@@ -149,6 +149,12 @@ class Notifier(msgspec.Struct, frozen=True, kw_only=True):
     probe_count: int = 0
     told_count: int = 0
     recovered_at: datetime | None = None
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether deliveries are made: those of one that the system disabled wait, those of one that is off do not."""
+        return self.active or self.state is NotifierState.DISABLED
+
     created_at: datetime
     updated_at: datetime
 
@@ -222,6 +228,13 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_status: int | None = None
     response_body: str | None = None
     error: str | None = None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a receiver asked for beside its verdict: to be left alone for a while, or for good."""
+
+    wait_seconds: float | None = None
+    disable: bool = False
 
 
 class Field(msgspec.Struct, frozen=True):

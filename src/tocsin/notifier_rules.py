@@ -9,6 +9,7 @@ import msgspec
 from tocsin.catalogue import Catalogue, EventType
 from tocsin.errors import InvalidInput
 from tocsin.ids import new_uuid7
+from tocsin.life import freed, renewed
 from tocsin.model import App, Notifier, NotifierState
 from tocsin.platforms.base import Platform, SettingKind
 from tocsin.platforms.settings import read_settings
@@ -104,7 +105,10 @@ class NotifierRules:
         if wrong:
             raise InvalidInput(wrong)
         kept = {name: value for name, value in given.items() if value is not None} | pace
-        return switched(msgspec.structs.replace(notifier, **kept, updated_at=at), active=wish.active)
+        changed = msgspec.structs.replace(notifier, **kept, updated_at=at)
+        if changed.type_data != notifier.type_data and notifier.state is not NotifierState.PAUSED:
+            changed = freed(changed, at)  # another receiver: what is known of the one before says nothing of it
+        return switched(changed, active=wish.active, at=at)
 
     def members_of(self, notifier: Notifier) -> Mapping[str, Sequence[str]]:
         """The user ids that the notifier's settings name, by the name of the setting."""
@@ -179,11 +183,13 @@ def _pace(wish: NotifierWish, wrong: dict[str, list[str]]) -> dict[str, Any]:
     return pace
 
 
-def switched(notifier: Notifier, *, active: bool | None) -> Notifier:
+def switched(notifier: Notifier, *, active: bool | None, at: datetime) -> Notifier:
     """The notifier after its owner's switch was set: off, or on again; one that is on already keeps its state."""
     if active is None or (active and notifier.active):
         return notifier
     state = NotifierState.ACTIVE if active else NotifierState.OFF
+    if active:
+        notifier = renewed(notifier, at)
     return msgspec.structs.replace(notifier, active=active, state=state, state_reason=None, held_until=None)
 
 

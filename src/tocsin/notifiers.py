@@ -13,6 +13,7 @@ from tocsin.clock import Clock
 from tocsin.errors import Conflict, InvalidInput, NotFound
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Ingest
+from tocsin.life import freed
 from tocsin.model import (
     App,
     Attempt,
@@ -110,15 +111,15 @@ class Notifiers:
         return await self._restate(app, notifier_id, paused)
 
     async def resume(self, app: App, notifier_id: str) -> Notifier:
-        """Send what was held back; one that is not paused stays as it is."""
-        return await self._restate(app, notifier_id, _resumed)
+        """Send what waits, whether its owner, its receiver or failures held it back; nothing for one that is off."""
+        return await self._restate(app, notifier_id, lambda notifier: freed(notifier, self._clock.now()))
 
     async def resume_due(self) -> None:
-        """Resume the notifiers whose pause is over."""
-        over = await self._store.read(verbs.list_pauses_over, self._clock.now())
-        for notifier in over:
+        """Resume the notifiers whose pause or hold is over."""
+        now = self._clock.now()
+        for notifier in await self._store.read(verbs.list_holds_over, now):
             try:
-                await self._store.write(verbs.change_notifier, notifier, _resumed(notifier))
+                await self._store.write(verbs.change_notifier, notifier, freed(notifier, now))
             except verbs.Changed:
                 continue  # its owner was quicker; the next round finds it if it is still to be resumed
 
@@ -238,12 +239,6 @@ def check_active(notifier: Notifier) -> None:
     if not notifier.active:
         word = "disabled" if notifier.state is NotifierState.DISABLED else "off"
         raise Conflict(f"the notifier is {word}: set active to true first")
-
-
-def _resumed(notifier: Notifier) -> Notifier:
-    if notifier.state is not NotifierState.PAUSED:
-        return notifier
-    return msgspec.structs.replace(notifier, state=NotifierState.ACTIVE, state_reason=None, held_until=None)
 
 
 def _remove(connection: sa.Connection, notifier: Notifier, at: datetime) -> None:

@@ -20,10 +20,11 @@ def wants(
 ) -> bool:
     """Whether a notifier gets an event of this type.
 
-    It does when it is active and sends all events or selected the event's type; an alert also reaches a notifier
-    that sends all alerts or is named by the alert's rule. `event_type_id` is None for types that cannot be selected.
+    It does when it takes events at all, and sends all events or selected the event's type; an alert also reaches a
+    notifier that sends all alerts or is named by the alert's rule. `event_type_id` is None for types that cannot be
+    selected.
     """
-    if not notifier.active:
+    if not notifier.takes_events:
         return False
     if notifier.send_all_events or event_type_id in notifier.selected_event_ids:
         return True
@@ -71,14 +72,14 @@ class Router:
         every.update(
             places[notifier_id]
             for notifier_id in named_ids
-            if notifier_id in places and self._notifiers[places[notifier_id]].active
+            if notifier_id in places and self._notifiers[places[notifier_id]].takes_events
         )
         return tuple(self._notifiers[place] for place in sorted(every)) if len(every) > len(wanting) else wanting
 
     @cached_property
     def _all_events(self) -> tuple[Notifier, ...]:
         """Those that are in the answer for every type, and so the whole of an answer that is as long."""
-        return tuple(notifier for notifier in self._notifiers if notifier.active and notifier.send_all_events)
+        return tuple(notifier for notifier in self._notifiers if notifier.takes_events and notifier.send_all_events)
 
     @cached_property
     def _places(self) -> dict[str, int]:

@@ -14,10 +14,10 @@ import structlog
 
 from tocsin.clock import Clock
 from tocsin.errors import PermanentFailure, TemporaryFailure
-from tocsin.model import Attempt, AttemptOutcome, Event, Message, Notifier, Reason, Request, Response, User
+from tocsin.manners import ABORT_MESSAGE, CONTROL, DISABLE, control_of, read_asked
+from tocsin.model import Asked, Attempt, AttemptOutcome, Event, Message, Notifier, Reason, Request, Response, User
 from tocsin.platforms.base import HttpPlatform, MailNetwork, MailPlatform, Outgoing, Platform, SettingKind
 from tocsin.rendering import render
-from tocsin.retry import parse_retry_after
 
 RECORDED_BODY_BYTES = 4096
 
@@ -27,8 +27,8 @@ MembersOf = Callable[[str, Sequence[str]], Awaitable[list[User]]]
 UnsubscribeUrl = Callable[[str, str], str]
 """The signed link by which a recipient leaves a notifier: of notifier id and address."""
 
-OnEnd = Callable[[Attempt, float | None], None]
-"""Gets the attempt as it ended, and for how many seconds the receiver asked to be left alone."""
+OnEnd = Callable[[Attempt, Asked | None], None]
+"""Gets the attempt as it ended, and what the receiver asked for beside that."""
 
 _EVENT = msgspec.json.Decoder(Event)
 
@@ -78,7 +78,7 @@ class Sending:
             response_body=_as_text(response.body) if response and response.body else None,
             error=ended.error,
         )
-        on_end(attempt, ended.retry_after_seconds)
+        on_end(attempt, ended.asked)
 
     def cut_short(self) -> None:
         """End it now: nobody knows then whether the message went out."""
@@ -94,7 +94,7 @@ class _Ended(msgspec.Struct, frozen=True, gc=False):
     response: Response | None = None
     reason: Reason | None = None
     error: str | None = None
-    retry_after_seconds: float | None = None
+    asked: Asked | None = None
 
 
 class Sender:
@@ -176,11 +176,11 @@ class Sender:
             except Exception as error:  # noqa: BLE001 - told apart below
                 outcome = error
             else:
-                return _Ended(AttemptOutcome.DELIVERED, outcome)
+                is_last = platform is not None and control_of(outcome) == DISABLE
+                return _Ended(AttemptOutcome.DELIVERED, outcome, asked=Asked(disable=True) if is_last else None)
         match outcome:
-            case TemporaryFailure(response=response):
-                wait_seconds = self._retry_after_seconds(outcome)
-                return _Ended(AttemptOutcome.RETRY, response, outcome.reason, outcome.message, wait_seconds)
+            case TemporaryFailure():
+                return self._not_now(outcome)
             case PermanentFailure(response=response):
                 return _Ended(AttemptOutcome.FAILED, response, outcome.reason, outcome.message)
             case asyncio.CancelledError():
@@ -191,12 +191,17 @@ class Sender:
         message = f"Tocsin failed to send this: {type(outcome).__name__}"
         return _Ended(AttemptOutcome.RETRY, None, Reason.CRASHED, message)
 
-    def _retry_after_seconds(self, failure: TemporaryFailure) -> float | None:
+    def _not_now(self, failure: TemporaryFailure) -> _Ended:
+        """Tried again, unless the receiver says with its refusal that it wants this message, or any, no more."""
         response = failure.response
-        if failure.retry_after_seconds is not None or response is None:
-            return failure.retry_after_seconds
-        asked = response.header("retry-after")
-        return parse_retry_after(asked, answered_at=response.header("date"), now=self.clock.now())
+        if response is None:
+            return _Ended(AttemptOutcome.RETRY, None, failure.reason, failure.message)
+        asked = read_asked(response, now=self.clock.now())
+        word = control_of(response)
+        if word not in {ABORT_MESSAGE, DISABLE}:
+            return _Ended(AttemptOutcome.RETRY, response, failure.reason, failure.message, asked)
+        reason = Reason.GONE if word == DISABLE else Reason.REJECTED
+        return _Ended(AttemptOutcome.FAILED, response, reason, f"{failure.message}, {CONTROL}: {word}", asked)
 
 
 def _render(body: bytes) -> Message:

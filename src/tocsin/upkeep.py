@@ -1,8 +1,9 @@
 """What must happen without a request: lost leases taken back, recorded fan-outs made, old things given up or pruned."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -15,8 +16,9 @@ from tocsin.store.deliveries import new_delivery
 from tocsin.store.endings import STEP, cancel_unwanted, expire
 from tocsin.store.fanouts import add_fanned_out, find_fanout
 from tocsin.store.leases import reap_leases
-from tocsin.store.notifiers import list_platforms_of
-from tocsin.store.port import INLINE_FANOUT, Store
+from tocsin.store.lives import lease_probe, list_probes_due
+from tocsin.store.notifiers import list_lifetimes_of
+from tocsin.store.port import INLINE_FANOUT, Claim, Store
 
 ROUND_SECONDS = 5.0
 PACE_SECONDS = 0.1
@@ -37,12 +39,18 @@ class Upkeep:
         dispatch: Dispatcher,
         retention_days: int,
         resume_due: Callable[[], Awaitable[None]],
+        probe: Callable[[Claim], Awaitable[None]],
+        ready: frozenset[str],
     ) -> None:
+        """`probe` makes an attempt that is leased; `ready` names the platforms that are set up."""
         self._store = store
         self._clock = clock
         self._dispatch = dispatch
         self._retention = timedelta(days=retention_days)
         self._resume_due = resume_due
+        self._probe = probe
+        self._ready = ready
+        self._next_end: datetime | None = None
         self._pruned = float("-inf")
         self._woken = asyncio.Event()
         self._log = structlog.get_logger("tocsin.upkeep").bind()
@@ -62,10 +70,15 @@ class Upkeep:
                 await asyncio.sleep(1)
             await asyncio.sleep(PACE_SECONDS)
             try:
-                async with asyncio.timeout(ROUND_SECONDS):
+                async with asyncio.timeout(self._wait_seconds()):
                     await self._woken.wait()
             except TimeoutError:
                 pass
+
+    def _wait_seconds(self) -> float:
+        if self._next_end is None:
+            return ROUND_SECONDS
+        return min(max((self._next_end - self._clock.now()).total_seconds(), 0), ROUND_SECONDS)
 
     async def round(self) -> None:
         """Do what is to be done now, once."""
@@ -81,10 +94,23 @@ class Upkeep:
             self._log.info("upkeep.deliveries_expired", count=count)
         if chores.has_unwanted:
             await self._in_steps(cancel_unwanted, at=now)
-        if chores.has_pauses_over:
+        if chores.has_holds_over:
             await self._resume_due()
+        if chores.has_probes:
+            await self._make_probes(now)
+        self._next_end = chores.next_end
         if self._clock.monotonic() - self._pruned >= PRUNE_SECONDS:
             await self._prune()
+
+    async def _make_probes(self, now: datetime) -> None:
+        """Try each failing notifier whose time has come with one delivery."""
+        for notifier_id in await self._store.read(list_probes_due, self._ready, now):
+            lease_until = self._dispatch.lease_until(now)
+            claim = await self._store.write(
+                lease_probe, notifier_id, token=uuid.uuid4().hex, at=now, lease_until=lease_until
+            )
+            if claim is not None:
+                await self._probe(claim)
 
     async def _in_steps(self, verb: Callable[..., int], **given: Any) -> int:
         """Carry out a verb that has a limit, in short transactions, until it finds no more; answers with how many."""
@@ -100,7 +126,7 @@ class Upkeep:
         while (duty := await self._store.read(find_fanout)) is not None:
             done = duty.done_count
             some = duty.notifier_ids[done : done + INLINE_FANOUT]
-            platforms = await self._store.read(list_platforms_of, some)
+            lifetimes = await self._store.read(list_lifetimes_of, some)
             rows = [
                 new_delivery(
                     app_id=duty.app_id,
@@ -108,10 +134,10 @@ class Upkeep:
                     event_type=duty.event_type,
                     notifier_id=notifier_id,
                     at=duty.received_at,
-                    expires_at=duty.received_at + self._dispatch.lifetime(platforms[notifier_id]),
+                    expires_at=duty.received_at + self._dispatch.lifetime(*lifetimes[notifier_id]),
                 )
                 for notifier_id in some
-                if notifier_id in platforms
+                if notifier_id in lifetimes
             ]
             end = done + len(some)
             is_last = end >= len(duty.notifier_ids)

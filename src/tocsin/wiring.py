@@ -14,6 +14,7 @@ from tocsin.api.events import EventsEndpoint
 from tocsin.api.events_document import EVENTS_PATHS, EVENTS_SCHEMAS
 from tocsin.api.unsubscribe import unsubscribe_router
 from tocsin.apps import Apps
+from tocsin.care import Care
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock, SharedClock, SystemClock
 from tocsin.deliver import Deliver, Pace
@@ -22,6 +23,7 @@ from tocsin.egress import Egress
 from tocsin.egress.addresses import AddressPolicy, check_url
 from tocsin.egress.mail import Mailer
 from tocsin.errors import ConfigError
+from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keyring import Keyring, load_or_make, parse_keys
@@ -58,6 +60,7 @@ class Running:
     store: Store
     worker: Worker | None
     upkeep: Upkeep | None
+    care: Care
     egress: Egress
     metrics: Metrics
     api: ASGIApp
@@ -77,6 +80,7 @@ class Running:
         """Let what is under way end, and give back the rest; `close` comes after."""
         if self.worker is not None:
             await self.worker.drain(patience_seconds=self.settings.delivery_timeout)
+        await self.care.finish()
 
     async def close(self) -> None:
         await self.verbs.accounts.finish()
@@ -122,11 +126,14 @@ async def build(
     ready = ready_platforms(platforms, settings)
     slots = Slots(limit=LEASES_AT_ONCE, limit_per_notifier=LEASES_AT_ONCE_PER_NOTIFIER)
     lanes = Lanes(limit=ATTEMPTS_AT_ONCE, limit_per_notifier=ATTEMPTS_AT_ONCE_PER_NOTIFIER)
+    of_operator = [name for name, platform in platforms.items() if platform.requires is not None]
+    health = Health(clock=clock, of_operator=of_operator)
     dispatch = Dispatcher(
         catalogue=catalogue,
         platforms=platforms,
         ready=ready,
         slots=None if role is Role.API else slots,
+        health=health,
         lease_seconds=settings.lease_seconds,
     )
     keyring = load_keyring(settings)
@@ -150,6 +157,7 @@ async def build(
         members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
         unsubscribe_url=unsubscribe.url,
     )
+    care = Care(store=store, clock=clock, dispatch=dispatch, health=health, platforms=platforms)
     deliver = Deliver(
         store=store,
         clock=clock,
@@ -160,10 +168,12 @@ async def build(
             lease_seconds=settings.lease_seconds,
         ),
         metrics=metrics,
+        health=health,
+        on_finding=care.begin,
     )
     worker = None
     if role is not Role.API:
-        worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, lanes=lanes, ready=ready)
+        worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, lanes=lanes, health=health, ready=ready)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=worker)
     notifiers = Notifiers(
         store=store,
@@ -192,13 +202,15 @@ async def build(
         ingest=ingest,
     )
     upkeep = None
-    if role is not Role.API:
+    if worker is not None:
         upkeep = Upkeep(
             store=store,
             clock=clock,
             dispatch=dispatch,
             retention_days=settings.retention_days,
             resume_due=notifiers.resume_due,
+            probe=worker.probe,
+            ready=ready,
         )
     store.on_change_elsewhere(verbs.forget)
     readiness = Readiness(store, clock).check
@@ -221,6 +233,7 @@ async def build(
         store=store,
         worker=worker,
         upkeep=upkeep,
+        care=care,
         egress=egress,
         metrics=metrics,
         api=api if role is Role.WORKER else EventsEndpoint(api, verbs=verbs, metrics=metrics),

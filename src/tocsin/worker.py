@@ -13,6 +13,7 @@ import structlog
 from tocsin.clock import Clock
 from tocsin.deliver import Deliver
 from tocsin.errors import StoreError
+from tocsin.health import Health
 from tocsin.lanes import Lanes
 from tocsin.slots import Slots
 from tocsin.store.leases import list_due_notifiers, release
@@ -34,7 +35,15 @@ class Worker:
     """The agenda (which notifier has something due, and when) is a hint, made anew from the store now and then."""
 
     def __init__(
-        self, *, store: Store, clock: Clock, deliver: Deliver, slots: Slots, lanes: Lanes, ready: frozenset[str]
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        deliver: Deliver,
+        slots: Slots,
+        lanes: Lanes,
+        health: Health,
+        ready: frozenset[str],
     ) -> None:
         """`slots` bound what is leased and `lanes` what of it is attempted at once.
 
@@ -45,6 +54,7 @@ class Worker:
         self._deliver = deliver
         self._slots = slots
         self._lanes = lanes
+        self._health = health
         self._ready = ready
         self._loop = asyncio.get_running_loop()
         self._agenda: dict[str, datetime] = {}
@@ -90,6 +100,13 @@ class Worker:
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
             await self._rest()
             await asyncio.sleep(begun_seconds + self._store.claim_pace_seconds - self._loop.time())
+
+    async def probe(self, claim: Claim) -> None:
+        """Make an attempt for a notifier to which nothing else is sent now; without a free slot it is given back."""
+        if self._slots.take_up_to(claim.notifier.id, 1):
+            self._launch(claim)
+        else:
+            await self._store.write(release, [(claim.delivery_id, claim.lease_token)], at=self._clock.now())
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
@@ -179,6 +196,8 @@ class Worker:
         # More may wait than was asked for: until a round finds nothing due, each attempt that ends calls for another.
         self._is_behind = bool(overdue)
         for notifier_id in overdue:
+            if self._health.is_stopped(notifier_id):
+                continue  # what is stored will say so in a moment, and wake this worker
             count = self._slots.take_up_to(notifier_id, CLAIM_SIZE)
             if count:
                 asked[notifier_id] = count
@@ -217,24 +236,31 @@ class Worker:
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:
-        self._unsettled += 1
-        if not self._deliver.is_too_late(claim):
-            self._deliver.begin(claim, self._sent, self._settled)
+        if self._deliver.is_too_late(claim) or self._health.is_stopped(claim.notifier.id):
+            self._loop.call_soon(self._leave, claim)
+            self._send_back([claim])
             return
-        task = self._loop.create_task(self._give_back(claim))
-        self._giving_back.add(task)
-        task.add_done_callback(self._giving_back.discard)
+        self._unsettled += 1
+        self._deliver.begin(claim, self._sent, self._settled)
 
-    async def _give_back(self, claim: Claim) -> None:
-        self._leave(claim)
+    def _send_back(self, claims: Sequence[Claim]) -> None:
+        if claims:
+            self._unsettled += 1
+            task = self._loop.create_task(self._give_back(claims))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+
+    async def _give_back(self, claims: Sequence[Claim]) -> None:
         try:
-            await self._release([claim])
+            await self._release(claims)
         finally:
             self._count_settled()
 
     def _sent(self, claim: Claim) -> None:
         # The receiver is free again, before the outcome is on disk.
         self._slots.give_back(claim.notifier.id)
+        if self._health.is_stopped(claim.notifier.id):
+            self._send_back(self._lanes.withdraw(lambda waiting: waiting.notifier.id == claim.notifier.id))
         self._leave(claim)
 
     def _leave(self, claim: Claim) -> None:

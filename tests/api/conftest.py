@@ -21,6 +21,7 @@ from tocsin.apps import Apps
 from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
 from tocsin.dispatch import Dispatcher
+from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
@@ -109,7 +110,9 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
     clock = ManualClock()
     catalogue = Catalogue.load()
     platforms = load_platforms()
-    dispatch = Dispatcher(catalogue=catalogue, platforms=platforms, ready=READY, slots=None, lease_seconds=60)
+    dispatch = Dispatcher(
+        catalogue=catalogue, platforms=platforms, ready=READY, slots=None, health=Health(clock=clock), lease_seconds=60
+    )
     store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
     accounts = Accounts(

@@ -15,9 +15,9 @@ from tocsin.store.notifiers import (
     find_notifier,
     find_sendable,
     get_routes,
+    list_holds_over,
+    list_lifetimes_of,
     list_notifiers,
-    list_pauses_over,
-    list_platforms_of,
     remove_all_notifiers,
     remove_notifier,
 )
@@ -64,25 +64,27 @@ async def test_routes_hold_the_notifiers_and_rules_of_one_app(stage: Stage) -> N
     assert (rule.metric, rule.notifiers) == ("cpu", (notifier.id,))
 
 
-async def test_pauses_are_over_when_their_time_has_come(stage: Stage) -> None:
+async def test_pauses_and_holds_are_over_when_their_time_has_come(stage: Stage) -> None:
     until = stage.clock.now() + timedelta(minutes=5)
     paused = await stage.add_notifier(state=NotifierState.PAUSED, held_until=until)
+    holding = await stage.add_notifier(state=NotifierState.HOLDING, held_until=until)
     await stage.add_notifier(state=NotifierState.PAUSED)
-    assert await stage.store.read(list_pauses_over, until - timedelta(seconds=1)) == []
-    assert await stage.store.read(list_pauses_over, until) == [paused]
+    await stage.add_notifier(state=NotifierState.FAILING, held_until=until)
+    assert await stage.store.read(list_holds_over, until - timedelta(seconds=1)) == []
+    assert await stage.store.read(list_holds_over, until) == [paused, holding]
 
 
 async def test_platforms_are_told_for_notifiers_that_are_there(stage: Stage) -> None:
     one = await stage.add_notifier()
     gone = await stage.add_notifier()
     await stage.store.write(remove_notifier, gone.id, at=stage.clock.now())
-    assert await stage.store.read(list_platforms_of, [one.id, gone.id, "no-such"]) == {one.id: "webhook"}
+    assert await stage.store.read(list_lifetimes_of, [one.id, gone.id, "no-such"]) == {one.id: ("webhook", None)}
 
 
 async def test_notifiers_that_went_with_their_app_are_still_told_of_it(stage: Stage) -> None:
     one = await stage.add_notifier()
     await stage.store.write(remove_all_notifiers, APP, last_event_id="none", at=stage.clock.now())
-    assert await stage.store.read(list_platforms_of, [one.id]) == {one.id: "webhook"}
+    assert await stage.store.read(list_lifetimes_of, [one.id]) == {one.id: ("webhook", None)}
 
 
 class TestWithEvent:

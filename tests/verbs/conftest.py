@@ -14,6 +14,7 @@ from tocsin.alerts import Alerts
 from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
 from tocsin.dispatch import Dispatcher
+from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ids import new_hex_id, new_uuid7
 from tocsin.ingest import Draft, Ingest
@@ -123,7 +124,9 @@ def catalogue() -> Catalogue:
 @pytest.fixture
 async def world(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[World]:
     clock, platforms, ready = ManualClock(NOW), load_platforms(), frozenset({"webhook", "slack", "rocket_chat"})
-    dispatch = Dispatcher(catalogue=catalogue, platforms=platforms, ready=ready, slots=None, lease_seconds=45)
+    dispatch = Dispatcher(
+        catalogue=catalogue, platforms=platforms, ready=ready, slots=None, health=Health(clock=clock), lease_seconds=45
+    )
     store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
     alice, bob, charlie = user("alice"), user("bob"), user("charlie")

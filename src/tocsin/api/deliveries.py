@@ -41,6 +41,7 @@ class DeliveryOut(BaseModel):
     attempt_count: int
     next_attempt_at: InstantOut | None
     created_at: InstantOut
+    expires_at: InstantOut
     finished_at: InstantOut | None
     replay_of: str | None
 

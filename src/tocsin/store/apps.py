@@ -27,6 +27,11 @@ def find_app(connection: sa.Connection, ref: str, user: User) -> App | None:
     return None if row is None else _to_app(row)
 
 
+def find_app_by_id(connection: sa.Connection, app_id: str) -> App | None:
+    row = connection.execute(_present().where(apps.c.id == app_id)).one_or_none()
+    return None if row is None else _to_app(row)
+
+
 def add_app(connection: sa.Connection, app: App, first_notifier: Notifier) -> None:
     """Store a new app with its first notifier. Raises InvalidInput when the name is taken."""
     refuse_taken(connection, app.name)

@@ -5,20 +5,22 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-from tocsin.model import NotifierState
 from tocsin.store.deliveries import IS_PENDING, IS_SENDING
 from tocsin.store.endings import IS_OF_REMOVED_APP, IS_OFF, IS_REMOVED, REMOVAL_TYPE
+from tocsin.store.lives import HAS_END, HOLDS, IS_FAILING, find_next_end
 from tocsin.store.schema import deliveries, fanouts, notifiers
 
 
 class Chores(msgspec.Struct, frozen=True, kw_only=True):
-    """Which kinds of upkeep have something to do."""
+    """Which kinds of upkeep have something to do, and when the next notifier's pause, hold or stop is over."""
 
     has_fanouts: bool
     has_lost_leases: bool
     has_expired: bool
     has_unwanted: bool
-    has_pauses_over: bool
+    has_holds_over: bool
+    has_probes: bool
+    next_end: datetime | None
 
 
 def find_chores(connection: sa.Connection, now: datetime) -> Chores:
@@ -34,9 +36,10 @@ def find_chores(connection: sa.Connection, now: datetime) -> Chores:
             sa.exists().where(IS_PENDING, deliveries.c.expires_at <= now),
             sa.exists().where(sa.or_(IS_OFF, IS_REMOVED), is_left_over),
             sa.exists().where(
-                notifiers.c.state == NotifierState.PAUSED, notifiers.c.held_until <= now, sa.not_(IS_REMOVED)
+                notifiers.c.state.in_(HOLDS), HAS_END, notifiers.c.held_until <= now, sa.not_(IS_REMOVED)
             ),
+            sa.exists().where(IS_FAILING, HAS_END, notifiers.c.held_until <= now, sa.not_(IS_REMOVED)),
         )
     ).one()
-    names = Chores.__struct_fields__
-    return Chores(**dict(zip(names, map(bool, row), strict=True)))
+    names = Chores.__struct_fields__[:-1]
+    return Chores(**dict(zip(names, map(bool, row), strict=True)), next_end=find_next_end(connection, now))

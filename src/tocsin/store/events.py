@@ -22,8 +22,8 @@ def with_event(
     return result
 
 
-def add_event(connection: sa.Connection, event: NewEvent, dispatch: Dispatch) -> None:
-    """Store an event with its deliveries."""
+def add_event(connection: sa.Connection, event: NewEvent, dispatch: Dispatch) -> int:
+    """Store an event with its deliveries; answers with how many it has."""
     connection.execute(
         events.insert().values(
             id=event.id,
@@ -35,7 +35,7 @@ def add_event(connection: sa.Connection, event: NewEvent, dispatch: Dispatch) ->
         )
     )
     if event.app_id is None:
-        return
+        return 0
     wanted = dispatch.route(event, notifier_verbs.get_routes(connection, event.app_id))
     if len(wanted) > INLINE_FANOUT:
         connection.execute(
@@ -59,6 +59,7 @@ def add_event(connection: sa.Connection, event: NewEvent, dispatch: Dispatch) ->
             for notifier in wanted
         ]
         connection.execute(deliveries.insert(), rows)
+    return len(wanted)
 
 
 def find_event(connection: sa.Connection, app_id: str, event_id: str) -> bytes | None:

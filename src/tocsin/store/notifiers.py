@@ -68,8 +68,8 @@ def edit_notifier(connection: sa.Connection, notifier: Notifier) -> None:
 
 def change_notifier(connection: sa.Connection, before: Notifier, after: Notifier) -> Notifier:
     """Store a changed notifier, if it is still as it was found. Raises Changed when it is not."""
-    statement = _present().where(notifiers.c.id == before.id).with_for_update()
-    row = connection.execute(statement).one_or_none()
+    is_there = (notifiers.c.id == before.id, notifiers.c.removed_at.is_(None))
+    row = connection.execute(sa.select(notifiers).where(*is_there).with_for_update()).one_or_none()
     if row is None or to_notifier(row) != before:
         raise Changed
     edit_notifier(connection, after)
@@ -95,9 +95,14 @@ def remove_all_notifiers(connection: sa.Connection, app_id: str, *, last_event_i
     )
 
 
-def list_pauses_over(connection: sa.Connection, at: datetime) -> list[Notifier]:
-    """Paused notifiers whose time to resume has come."""
-    statement = _present().where(notifiers.c.state == NotifierState.PAUSED, notifiers.c.held_until <= at)
+def list_holds_over(connection: sa.Connection, at: datetime) -> list[Notifier]:
+    """Paused and holding notifiers whose time to go on has come."""
+    statement = sa.select(notifiers).where(
+        notifiers.c.state.in_([NotifierState.PAUSED, NotifierState.HOLDING]),
+        notifiers.c.held_until.is_not(None),
+        notifiers.c.held_until <= at,
+        notifiers.c.removed_at.is_(None),
+    )
     return [to_notifier(row) for row in connection.execute(statement)]
 
 
@@ -128,10 +133,13 @@ def to_alert(row: "sa.Row[Any]") -> Alert:
     return Alert(**values | {"notifiers": tuple(values["notifiers"])})
 
 
-def list_platforms_of(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, str]:
-    """The platform of each of these notifiers that is still there, or gone with its app: that is still to be told."""
+def list_lifetimes_of(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, tuple[str, int | None]]:
+    """Platform and own lifetime of each of these notifiers that is still there, or gone with its app.
+
+    One that went with its app is still to be told of that.
+    """
     is_removed_alone = sa.and_(endings.IS_REMOVED, endings.IS_OFF)
-    statement = sa.select(notifiers.c.id, notifiers.c.platform).where(
+    statement = sa.select(notifiers.c.id, notifiers.c.platform, notifiers.c.expires_after).where(
         notifiers.c.id.in_(notifier_ids), sa.not_(is_removed_alone)
     )
-    return {row.id: row.platform for row in connection.execute(statement)}
+    return {row.id: (row.platform, row.expires_after) for row in connection.execute(statement)}

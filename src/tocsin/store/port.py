@@ -71,7 +71,10 @@ class AlertFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An event to store. `dedup_key` makes a second one with the same key answer with the first (CloudEvents)."""
+    """An event to store. `dedup_key` makes a second one with the same key answer with the first (CloudEvents).
+
+    `about` is the notifier whose life it tells of.
+    """
 
     id: str
     app_id: str | None
@@ -81,6 +84,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     received_at: datetime
     dedup_key: str | None = None
     alert: AlertFacts | None = None
+    about: str | None = None
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
