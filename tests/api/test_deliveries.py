@@ -24,6 +24,7 @@ FIELDS = {
     "attempt_count",
     "next_attempt_at",
     "created_at",
+    "expires_at",
     "finished_at",
     "replay_of",
 }
