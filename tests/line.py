@@ -91,7 +91,7 @@ async def receiving(*answers: Answer, host: str = "127.0.0.1") -> AsyncIterator[
     try:
         yield receiver
     finally:
-        # Whoever was accepted just now is served some turns later, and asyncio loses them when the server is closed then.
+        # Whoever was accepted just now is served some turns later, and asyncio loses them if it is closed before.
         for listening in server.sockets:
             asyncio.get_running_loop().remove_reader(listening)
         for _ in range(10):

@@ -10,7 +10,7 @@ import pytest
 
 from tocsin.clock import ManualClock
 from tocsin.errors import PermanentFailure, TemporaryFailure
-from tocsin.model import Attempt, AttemptOutcome, Notifier, Reason, Request, Response
+from tocsin.model import Asked, Attempt, AttemptOutcome, Notifier, Reason, Request, Response
 from tocsin.platforms import load_platforms
 from tocsin.platforms.base import MailNetwork, MailPlatform, Outgoing
 from tocsin.platforms.signing import new_secret
@@ -80,7 +80,7 @@ class Line:
     def __init__(self, **platforms: Any) -> None:
         self.wire = Wire()
         self.clock = ManualClock()
-        self.ends: list[tuple[Attempt, float | None]] = []
+        self.ends: list[tuple[Attempt, Asked | None]] = []
         self.told = asyncio.Event()
         self.sender = Sender(
             clock=self.clock,
@@ -122,7 +122,7 @@ async def test_an_answer_that_was_taken_is_written_down_at_once() -> None:
     line.begin()
     line.clock.advance(0.25)
     line.wire.on_end(Response(status=204))
-    ((attempt, wait_seconds),) = line.ends
+    ((attempt, asked),) = line.ends
     assert (attempt.outcome, attempt.number, attempt.duration_ms) == (AttemptOutcome.DELIVERED, 3, 250)
     assert (attempt.response_status, wait_seconds) == (204, None)
     assert not line.sender.under_way
@@ -134,7 +134,7 @@ async def test_an_answer_that_asks_to_wait_is_heard() -> None:
     line.wire.on_end(Response(status=429, headers=(("retry-after", "30"),), body=b"slow down"))
     ((attempt, wait_seconds),) = line.ends
     assert (attempt.outcome, attempt.reason) == (AttemptOutcome.RETRY, Reason.RATE_LIMITED)
-    assert (attempt.response_body, wait_seconds) == ("slow down", 30)
+    assert (attempt.response_body, asked) == ("slow down", Asked(wait_seconds=30))
 
 
 @pytest.mark.parametrize(

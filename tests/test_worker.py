@@ -7,11 +7,11 @@ from typing import Any
 
 from tests.line import Got, Line, Receiver, answer, receiving, straight_line
 from tocsin.model import DeliveryState
+from tocsin.standings import MAX_LEASES
 from tocsin.store.deliveries import DeliveryFilter, list_deliveries
-from tocsin.wiring import LEASES_AT_ONCE_PER_NOTIFIER
 from tocsin.worker import POLL_SECONDS
 
-EVENTS = LEASES_AT_ONCE_PER_NOTIFIER * 5
+EVENTS = MAX_LEASES * 5
 
 
 async def hold_back(line: Line, receiver: Receiver) -> str:
@@ -121,7 +121,7 @@ async def test_claims_are_as_far_apart_as_the_store_would_have_them(tmp_path: Pa
         await line.client.post(f"{path}/resume")
         await receiver.wait_for(EVENTS + 1)
     apart_seconds = [later - earlier for earlier, later in itertools.pairwise(begun_seconds)]
-    assert len(apart_seconds) >= EVENTS // LEASES_AT_ONCE_PER_NOTIFIER - 1
+    assert len(apart_seconds) >= EVENTS // MAX_LEASES - 1
     # A round reads before it claims, now and then, so that single ones may be closer.
     assert sum(apart_seconds) >= store.claim_pace_seconds * (len(apart_seconds) - 1)
 

@@ -72,11 +72,11 @@ class Dispatcher:
         )
 
     def take_slot(self, notifier: Notifier) -> bool:
-        return self._slots is not None and self.may_send(notifier) and self._slots.take(notifier.id)
+        return self._slots is not None and self.may_send(notifier) and self._slots.take(notifier)
 
     def give_back_slot(self, notifier_id: str) -> None:
         if self._slots is not None:
-            self._slots.give_back(notifier_id)
+            self._slots.undo(notifier_id)
 
     def lease_until(self, claimed_at: datetime) -> datetime:
         return claimed_at + self._lease

@@ -25,6 +25,12 @@ class Metrics:
             "tocsin_lost_leases", "Attempts whose lease was lost before they were settled.", registry=self.registry
         )
         self.under_way = Gauge("tocsin_attempts_under_way", "Attempts being made now.", registry=self.registry)
+        self.slow = Gauge(
+            "tocsin_attempts_slow", "Attempts being made now that are in the slow lane.", registry=self.registry
+        )
+        self.in_line = Gauge(
+            "tocsin_deliveries_in_line", "Deliveries that are leased and wait for their turn.", registry=self.registry
+        )
 
 
 class Tallied(Collector):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -32,6 +33,9 @@ REQUEST_PATIENCE_SECONDS = 10
 BACKLOG = 2048
 DATABASE_PATIENCE_SECONDS = 10.0
 DATABASE_PAUSE_SECONDS = 0.1
+
+OPEN_FILES = 16_384
+"""Sockets and files that a process may have open, if the machine lets it: clients, receivers, the database."""
 
 # Python looks for cycles among young objects after every 700 of them. Here a few thousand live for some milliseconds
 # at any time, none of them in cycles: looking less often costs a fifth less CPU for an accepted event.
@@ -82,6 +86,7 @@ async def serve(
         )
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
+    raise_file_limit()
     with contextlib.closing(_bind(host, port)) as listening:
         port = listening.getsockname()[1]
         public_url = settings.public_url or origin(host, port)
@@ -113,6 +118,14 @@ async def _open(settings: Settings, public_url: str, stopping: asyncio.Event, ro
                 LOG.info("server.awaits_database", cause=error.message)
         await asyncio.sleep(DATABASE_PAUSE_SECONDS)
         waited_seconds += DATABASE_PAUSE_SECONDS
+
+
+def raise_file_limit() -> None:
+    """Let the process open as many files as it may need: many systems begin with 1,024, and allow far more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _socket(settings: Settings) -> Path:

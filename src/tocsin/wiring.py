@@ -20,8 +20,8 @@ from tocsin.clock import Clock, SharedClock, SystemClock
 from tocsin.deliver import Deliver, Pace
 from tocsin.dispatch import Dispatcher
 from tocsin.egress import Egress
-from tocsin.egress.addresses import AddressPolicy, check_url
-from tocsin.egress.mail import Mailer
+from tocsin.egress.addresses import AddressPolicy, UrlRefused, check_url
+from tocsin.egress.mail import MAX_CONNECTIONS, Mailer
 from tocsin.errors import ConfigError
 from tocsin.health import Health
 from tocsin.history import History
@@ -29,12 +29,15 @@ from tocsin.ingest import Ingest
 from tocsin.keyring import Keyring, load_or_make, parse_keys
 from tocsin.lanes import Lanes
 from tocsin.metrics import Metrics
+from tocsin.model import Notifier
 from tocsin.notifiers import Notifiers
 from tocsin.platforms import load_platforms
-from tocsin.platforms.base import Platform
+from tocsin.platforms.base import HttpPlatform, Platform, SettingKind
+from tocsin.rates import Rates
 from tocsin.sending import Sender
 from tocsin.settings import Role, Settings
 from tocsin.slots import Slots
+from tocsin.standings import Limits, Standings
 from tocsin.store.health import Readiness
 from tocsin.store.members import list_members
 from tocsin.store.opening import open_store
@@ -45,10 +48,10 @@ from tocsin.upkeep import Upkeep
 from tocsin.verbs import Verbs
 from tocsin.worker import Worker
 
-ATTEMPTS_AT_ONCE = 256
-ATTEMPTS_AT_ONCE_PER_NOTIFIER = 16
-LEASES_AT_ONCE = 1024
-LEASES_AT_ONCE_PER_NOTIFIER = 64
+MAIL = "mail"
+"""Stands for the operator's mail server among the hosts that messages go to."""
+
+LIMITS = Limits(connections={MAIL: MAX_CONNECTIONS})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +127,16 @@ async def build(
     catalogue = Catalogue.load()
     platforms = load_platforms()
     ready = ready_platforms(platforms, settings)
-    slots = Slots(limit=LEASES_AT_ONCE, limit_per_notifier=LEASES_AT_ONCE_PER_NOTIFIER)
-    lanes = Lanes(limit=ATTEMPTS_AT_ONCE, limit_per_notifier=ATTEMPTS_AT_ONCE_PER_NOTIFIER)
+    policy = AddressPolicy.parse(settings.egress_allow)
+    rates = Rates(clock, {name: rate for name, each in platforms.items() if (rate := each.rate_per_second) is not None})
+    standings = Standings(
+        clock=clock,
+        limits=LIMITS,
+        host_of=lambda notifier: _host_of(notifier, platforms, policy),
+        is_rated=lambda notifier: rates.rate_of(notifier) is not None,
+    )
+    slots = Slots(standings, rates)
+    lanes = Lanes(standings, slots, clock)
     of_operator = [name for name, platform in platforms.items() if platform.requires is not None]
     health = Health(clock=clock, of_operator=of_operator)
     dispatch = Dispatcher(
@@ -137,10 +148,11 @@ async def build(
         lease_seconds=settings.lease_seconds,
     )
     keyring = load_keyring(settings)
-    policy = AddressPolicy.parse(settings.egress_allow)
     egress = build_egress(settings, policy, clock)
     metrics = Metrics()
     metrics.under_way.set_function(lambda: lanes.under_way)
+    metrics.slow.set_function(lambda: lanes.slow_under_way)
+    metrics.in_line.set_function(lambda: lanes.waiting)
     store = await open_store(
         settings.database_url,
         direct_url=settings.database_direct_url,
@@ -173,7 +185,16 @@ async def build(
     )
     worker = None
     if role is not Role.API:
-        worker = Worker(store=store, clock=clock, deliver=deliver, slots=slots, lanes=lanes, health=health, ready=ready)
+        worker = Worker(
+            store=store,
+            clock=clock,
+            deliver=deliver,
+            standings=standings,
+            slots=slots,
+            lanes=lanes,
+            health=health,
+            ready=ready,
+        )
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=worker)
     notifiers = Notifiers(
         store=store,
@@ -251,8 +272,22 @@ def build_egress(settings: Settings, policy: AddressPolicy, clock: Clock) -> Egr
         mail=mailer,
         clock=clock,
         # Many notifiers often share one host (a chat's): what may be open to it at once may be kept.
-        idle_per_address=ATTEMPTS_AT_ONCE,
+        idle_per_address=LIMITS.per_host + LIMITS.slow_per_host,
     )
+
+
+def _host_of(notifier: Notifier, platforms: Mapping[str, Platform], policy: AddressPolicy) -> str:
+    """The host and port that a notifier's messages go to; empty when there is none that could be reached."""
+    platform = platforms.get(notifier.platform)
+    if not isinstance(platform, HttpPlatform):
+        return MAIL
+    named = next((setting.name for setting in platform.settings if setting.kind is SettingKind.URL), None)
+    url = notifier.type_data.get(named) if named else None
+    try:
+        destination = check_url(url, policy) if isinstance(url, str) else None
+    except UrlRefused:
+        return ""
+    return f"{destination.host}:{destination.port}" if destination else ""
 
 
 def _refuse(url: str, policy: AddressPolicy) -> None:

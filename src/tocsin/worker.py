@@ -6,25 +6,35 @@ Stop before: the store, which holds what is due. Stop after: `deliver`, which sa
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
+from tocsin.agenda import Agenda
 from tocsin.clock import Clock
 from tocsin.deliver import Deliver
 from tocsin.errors import StoreError
 from tocsin.health import Health
 from tocsin.lanes import Lanes
+from tocsin.model import Notifier
 from tocsin.slots import Slots
+from tocsin.standings import Standings
 from tocsin.store.leases import list_due_notifiers, release
 from tocsin.store.notifiers import find_sendables
-from tocsin.store.port import Accepted, Claim, Settlement, Store
+from tocsin.store.port import Accepted, Claim, Claimed, Settlement, Store
 
 POLL_SECONDS = 1.0
 """How long at most the worker trusts its agenda: a lost wake-up costs a second, never a delivery."""
 
 CLAIM_SIZE = 64
 """Deliveries of one notifier that are claimed at once, at most."""
+
+UNKNOWN_AT_ONCE = 500
+"""Notifiers that are read in one round because nothing is known of them yet, at most."""
+
+SWEEP_SECONDS = 0.05
+"""How often attempts that take long are looked for."""
 
 STORE_PAUSE_SECONDS = 0.5
 LAST_SECONDS = 5.0
@@ -40,24 +50,27 @@ class Worker:
         store: Store,
         clock: Clock,
         deliver: Deliver,
+        standings: Standings,
         slots: Slots,
         lanes: Lanes,
         health: Health,
         ready: frozenset[str],
     ) -> None:
-        """`slots` bound what is leased and `lanes` what of it is attempted at once.
+        """`slots` bound what is leased and `lanes` what of it is attempted at once, by the notifiers' `standings`.
 
         `ready` names the platforms that are set up; nothing is claimed for another.
         """
         self._store = store
         self._clock = clock
         self._deliver = deliver
+        self._standings = standings
         self._slots = slots
         self._lanes = lanes
         self._health = health
         self._ready = ready
         self._loop = asyncio.get_running_loop()
-        self._agenda: dict[str, datetime] = {}
+        self._agenda = Agenda(standings)
+        self._sweeping: asyncio.TimerHandle | None = None
         self._unsettled = 0
         self._giving_back: set[asyncio.Task[None]] = set()
         self._all_settled = asyncio.Event()
@@ -84,7 +97,7 @@ class Worker:
             now = self._clock.now()
             for notifier_id in notifier_ids:
                 self._slots.behind.add(notifier_id)
-                self._plan(notifier_id, now)
+                self._agenda.plan(notifier_id, now)
         self._woken.set()
 
     async def run(self) -> None:
@@ -103,7 +116,7 @@ class Worker:
 
     async def probe(self, claim: Claim) -> None:
         """Make an attempt for a notifier to which nothing else is sent now; without a free slot it is given back."""
-        if self._slots.take_up_to(claim.notifier.id, 1):
+        if self._slots.take_up_to(claim.notifier, 1):
             self._launch(claim)
         else:
             await self._store.write(release, [(claim.delivery_id, claim.lease_token)], at=self._clock.now())
@@ -131,38 +144,38 @@ class Worker:
                 await self.settled()
 
     async def _round(self) -> None:
+        self._lanes.divide(*self._store.share)
         if self._is_stale or self._clock.monotonic() - self._refreshed >= POLL_SECONDS:
             await self._refresh()
+        await self._introduce(self._agenda.advance(self._clock.now())[:UNKNOWN_AT_ONCE])
         asked = self._take_slots()
         if not asked:
             return
         try:
-            claimed = await self._store.claim(asked)
+            claimed = await self._store.claim({notifier.id: count for notifier, count in asked.values()})
         except BaseException:
-            for notifier_id, count in asked.items():
-                self._slots.give_back(notifier_id, count)
+            for notifier, count in asked.values():
+                self._unused(notifier.id, count)
             raise
-        for claim in claimed.claims:
-            asked[claim.notifier.id] -= 1
-            self._launch(claim)
-        for notifier_id, unused in asked.items():
-            if unused:
-                self._slots.give_back(notifier_id, unused)
-        self._note(claimed.next_due)
+        await self._release(self._take_over(asked, claimed))
 
     async def _refresh(self) -> None:
         self._is_stale = False
-        line, self._agenda = self._agenda, {}
-        found = dict(await self._store.read(list_due_notifiers, self._ready))
-        # Whoever stood in line keeps the place, and what was planned meanwhile may be newer than what was read.
-        meanwhile, self._agenda = self._agenda, {each: found[each] for each in line if each in found} | found
-        for notifier_id, due in meanwhile.items():
-            self._plan(notifier_id, due)
+        self._agenda.begin_reading()
+        self._agenda.take_over(dict(await self._store.read(list_due_notifiers, self._ready)))
         self._refreshed = self._clock.monotonic()
         await self._recheck()
-        now = self._clock.now()
         self._slots.behind.clear()
-        self._slots.behind.update(notifier_id for notifier_id, due in self._agenda.items() if due <= now)
+        self._slots.behind.update(self._agenda.due_now(self._clock.now()))
+
+    async def _introduce(self, notifier_ids: Sequence[str]) -> None:
+        """Read the notifiers of which nothing is known here yet, such as whose they are."""
+        if not notifier_ids:
+            return
+        for notifier in (await self._store.read(find_sendables, notifier_ids)).values():
+            self._standings.of(notifier)
+        for notifier_id in notifier_ids:
+            self._agenda.introduce(notifier_id)
 
     async def _recheck(self) -> None:
         """Give back what waits in line for a notifier that was changed, paused or turned off meanwhile."""
@@ -186,46 +199,70 @@ class Worker:
         except StoreError as error:
             self._log.warning("worker.not_released", count=len(leases), error=str(error))
         for claim in claims:
-            self._slots.give_back(claim.notifier.id)
-            self._plan(claim.notifier.id, now)
+            self._unused(claim.notifier.id)
 
-    def _take_slots(self) -> dict[str, int]:
+    def _take_slots(self) -> dict[str, tuple[Notifier, int]]:
+        """Slots for whose turn it is, by notifier id. What has more due than it gets is called for again."""
         now = self._clock.now()
-        asked: dict[str, int] = {}
-        overdue = [notifier_id for notifier_id, due in self._agenda.items() if due <= now]
-        # More may wait than was asked for: until a round finds nothing due, each attempt that ends calls for another.
-        self._is_behind = bool(overdue)
-        for notifier_id in overdue:
-            if self._health.is_stopped(notifier_id):
+        slots = self._slots
+        asked: dict[str, tuple[Notifier, int]] = {}
+        while not slots.is_full:
+            standing = self._agenda.next(slots.has_room, is_slow_full=slots.is_slow_full)
+            if standing is None:
+                break
+            notifier = standing.notifier
+            if self._health.is_stopped(notifier.id):
                 continue  # what is stored will say so in a moment, and wake this worker
-            count = self._slots.take_up_to(notifier_id, CLAIM_SIZE)
+            count = slots.take_up_to(notifier, CLAIM_SIZE)
             if count:
-                asked[notifier_id] = count
-                # To the end of the line: whoever was just served waits for the others.
-                self._agenda[notifier_id] = self._agenda.pop(notifier_id)
+                asked[notifier.id] = notifier, count
+            elif slots.taken_of(notifier.id):
+                self._agenda.rest(notifier.id, now)
+            elif (wait_seconds := slots.token_after_seconds(notifier)) is not None:
+                self._agenda.plan(notifier.id, now + timedelta(seconds=wait_seconds))
+            # Otherwise it is left to the other workers.
+        # More may be due than was asked for: until nothing is, each attempt that ends calls for another round.
+        self._is_behind = bool(asked) or self._agenda.is_behind
         return asked
 
-    def _note(self, next_due: Mapping[str, datetime | None]) -> None:
-        for notifier_id, due in next_due.items():
-            self._slots.behind.discard(notifier_id)
-            if due is None:
-                self._agenda.pop(notifier_id, None)
+    def _take_over(self, asked: Mapping[str, tuple[Notifier, int]], claimed: Claimed) -> list[Claim]:
+        """Launch what was claimed, and plan what follows. Answers with what was asked for by a rate that is changed."""
+        unused = {notifier_id: count for notifier_id, (_, count) in asked.items()}
+        astray: list[Claim] = []
+        for claim in claimed.claims:
+            notifier = claim.notifier
+            unused[notifier.id] -= 1
+            if notifier.rate_per_second == asked[notifier.id][0].rate_per_second:
+                self._launch(claim)
             else:
-                self._agenda[notifier_id] = due
+                self._standings.of(notifier)
+                astray.append(claim)
+        now = self._clock.now()
+        for notifier_id, count in unused.items():
+            if count:
+                self._slots.undo(notifier_id, count)
+            if notifier_id not in claimed.next_due:
+                self._agenda.plan(notifier_id, now)
+                continue
+            if not self._agenda.is_planned(notifier_id):
+                self._slots.behind.discard(notifier_id)
+            due = claimed.next_due[notifier_id]
+            if due is not None:
+                self._agenda.plan(notifier_id, due)
+        return astray
 
-    def _plan(self, notifier_id: str, due: datetime) -> None:
-        planned = self._agenda.get(notifier_id)
-        if planned is None or due < planned:
-            self._agenda[notifier_id] = due
+    def _unused(self, notifier_id: str, count: int = 1) -> None:
+        """Slots that were taken for nothing; what they were for is still due."""
+        self._slots.undo(notifier_id, count)
+        self._agenda.plan(notifier_id, self._clock.now())
 
     async def _rest(self) -> None:
         """Wait for a wake-up, the next due time, or the poll, whichever is first."""
         if self._is_stopping:
             return
-        now = self._clock.now()
-        waits = [(due - now).total_seconds() for due in self._agenda.values() if due > now]
+        wait_seconds = self._agenda.wait_seconds(self._clock.now())
         try:
-            async with asyncio.timeout(min([POLL_SECONDS, *waits])):
+            async with asyncio.timeout(POLL_SECONDS if wait_seconds is None else min(POLL_SECONDS, wait_seconds)):
                 await self._woken.wait()
         except TimeoutError:
             pass
@@ -234,10 +271,33 @@ class Worker:
     def _launch(self, claim: Claim) -> None:
         if self._lanes.enter(claim):
             self._begin(claim)
+        self._watch()
+
+    def _go_on(self) -> None:
+        """Begin what waits in line and may begin now."""
+        while (claim := self._lanes.next()) is not None:
+            self._begin(claim)
+
+    def _watch(self) -> None:
+        """Look for attempts that take long, as long as any is under way."""
+        if self._sweeping is None:
+            due_seconds = self._loop.time() + SWEEP_SECONDS
+            self._sweeping = self._loop.call_at(due_seconds, self._sweep, due_seconds)
+
+    def _sweep(self, due_seconds: float) -> None:
+        self._sweeping = None
+        # When the loop itself was held up, there may be answers that it has not read yet.
+        if self._loop.time() - due_seconds < SWEEP_SECONDS:
+            self._lanes.sweep()
+            self._go_on()
+            if self._is_behind:
+                self._woken.set()
+        if self._lanes.under_way:
+            self._watch()
 
     def _begin(self, claim: Claim) -> None:
         if self._deliver.is_too_late(claim) or self._health.is_stopped(claim.notifier.id):
-            self._loop.call_soon(self._leave, claim)
+            self._loop.call_soon(partial(self._leave, claim, is_made=False))
             self._send_back([claim])
             return
         self._unsettled += 1
@@ -263,17 +323,20 @@ class Worker:
             self._send_back(self._lanes.withdraw(lambda waiting: waiting.notifier.id == claim.notifier.id))
         self._leave(claim)
 
-    def _leave(self, claim: Claim) -> None:
-        following = self._lanes.leave(claim.notifier.id)
+    def _leave(self, claim: Claim, *, is_made: bool = True) -> None:
+        following = self._lanes.leave(claim, is_made=is_made)
         if following is not None:
             self._begin(following)
-        if self._is_behind:
+        self._go_on()
+        if self._agenda.call(claim.notifier.id) or self._is_behind:
             self._woken.set()
 
     def _settled(self, claim: Claim, settlement: Settlement) -> None:
         self._count_settled()
+        self._lanes.judge(claim.notifier.id, settlement.attempt)
+        self._go_on()
         if settlement.next_attempt_at is not None:
-            self._plan(claim.notifier.id, settlement.next_attempt_at)
+            self._agenda.plan(claim.notifier.id, settlement.next_attempt_at)
             self._woken.set()
 
     def _count_settled(self) -> None:

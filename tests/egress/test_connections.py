@@ -89,6 +89,18 @@ async def test_idle_connections_are_closed_without_another_request(egress: Egres
         await asyncio.wait_for(receiver.all_closed.wait(), 5)
 
 
+async def test_no_more_idle_connections_are_kept_than_the_limit_of_all(egress: Egress, monkeypatch) -> None:
+    pool = Pool(clock=ManualClock(), per_address=8, limit=1)
+    monkeypatch.setattr(egress, "_pool", pool)
+    monkeypatch.setattr(egress._dialler, "_on_free", pool.put)
+    async with Receiver(answering(OK)) as first, Receiver(answering(OK)) as second:
+        for _ in range(2):
+            await egress.request(Request(url=first.url))
+            await egress.request(Request(url=second.url))
+        assert (first.accepted, second.accepted) == (1, 2)
+    await egress.aclose()
+
+
 @pytest.mark.parametrize("idle_seconds", [0.0, 5.0], ids=["seen by the loop", "seen by the kernel"])
 async def test_a_kept_connection_that_the_peer_closed_is_not_written_to(idle_seconds: float) -> None:
     async def script(peer: Peer) -> None:

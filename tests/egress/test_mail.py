@@ -94,7 +94,7 @@ async def test_connections_are_kept(server: tuple[Script, int]) -> None:
 
 async def test_no_more_connections_than_allowed_are_opened(server: tuple[Script, int]) -> None:
     script, port = server
-    mailer = make_mailer(port, max_connections=2)
+    mailer = make_mailer(port)
     await asyncio.gather(*(mailer.send(make_mail(), recipient="ada@example.com") for _ in range(10)))
     await mailer.aclose()
     assert len(script.mails) == 10

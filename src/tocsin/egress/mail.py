@@ -29,6 +29,9 @@ from tocsin.clock import Clock, SystemClock
 from tocsin.errors import ConfigError, PermanentFailure, PlatformError, TemporaryFailure
 from tocsin.model import Reason, Response
 
+MAX_CONNECTIONS = 2
+"""To the operator's mail server at once: many servers take few from one client, and mail is in no hurry."""
+
 _IDLE_SECONDS = 60.0  # servers hang up after 5 minutes (RFC 5321 4.5.3.2.7); many sooner
 _MAX_TEXT = 500
 _PORTS = {"smtp": 587, "smtps": 465}
@@ -75,7 +78,7 @@ class Mailer:
         *,
         ssl_context: ssl.SSLContext | None = None,
         timeout_seconds: float = 15.0,
-        max_connections: int = 8,
+        max_connections: int = MAX_CONNECTIONS,
         clock: Clock | None = None,
     ) -> None:
         self._server = _parse_url(url)

@@ -10,10 +10,14 @@ _TRUSTED_SECONDS = 0.1
 
 
 class Pool:
-    def __init__(self, *, clock: Clock, per_address: int, idle_seconds: float = 15.0) -> None:
+    """Keeps so many for each address and in all; one more is closed."""
+
+    def __init__(self, *, clock: Clock, per_address: int, limit: int = 1024, idle_seconds: float = 15.0) -> None:
         self._clock = clock
         self._idle_seconds = idle_seconds
         self._per_address = per_address
+        self._limit = limit
+        self._count = 0
         self._idle: dict[object, list[Connection]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -22,6 +26,7 @@ class Pool:
         waiting = self._idle.get(key)
         while waiting:
             connection = waiting.pop()
+            self._count -= 1
             idle_seconds = self._clock.monotonic() - connection.idle_since_seconds
             is_young = connection.is_open and idle_seconds < self._idle_seconds
             if is_young and (idle_seconds < _TRUSTED_SECONDS or connection.is_still_quiet()):
@@ -35,9 +40,10 @@ class Pool:
             connection.abort()
             return
         waiting = self._idle.setdefault(connection.key, [])
-        if len(waiting) >= self._per_address:
+        if len(waiting) >= self._per_address or self._count >= self._limit:
             connection.abort()
             return
+        self._count += 1
         connection.idle_since_seconds = self._clock.monotonic()
         waiting.append(connection)
         if self._timer is None:
@@ -47,6 +53,7 @@ class Pool:
         waiting = self._idle.get(connection.key)
         if waiting and connection in waiting:
             waiting.remove(connection)
+            self._count -= 1
 
     def close(self) -> None:
         if self._timer is not None:
@@ -56,6 +63,7 @@ class Pool:
             for connection in waiting:
                 connection.abort()
         self._idle.clear()
+        self._count = 0
 
     def _sweep(self) -> None:
         self._timer = None
@@ -63,6 +71,7 @@ class Pool:
         for key, waiting in list(self._idle.items()):
             for connection in [found for found in waiting if found.idle_since_seconds <= oldest]:
                 waiting.remove(connection)
+                self._count -= 1
                 connection.abort()
             if not waiting:
                 del self._idle[key]

@@ -83,7 +83,8 @@ class Platform(ABC):
     """A kind of destination: an `HttpPlatform` or a `MailPlatform`.
 
     `id` never changes once released. `any_of` names settings of which at least one must be given; `requires` names
-    the operator's setting without which deliveries wait; `logo` is an SVG document.
+    the operator's setting without which deliveries wait; `logo` is an SVG document. `rate_per_second` bounds the
+    attempts of each notifier that has no rate of its own.
     """
 
     id: ClassVar[str]
@@ -96,6 +97,7 @@ class Platform(ABC):
     requires: ClassVar[str | None] = None
     signs: ClassVar[bool] = False
     expires_after: ClassVar[timedelta] = timedelta(hours=24)
+    rate_per_second: ClassVar[float | None] = None
 
 
 class HttpPlatform(Platform):

@@ -74,6 +74,9 @@ class SlackPlatform(HttpPlatform):
         ),
     )
 
+    # One a second for an incoming webhook: https://docs.slack.dev/apis/web-api/rate-limits
+    rate_per_second: ClassVar[float | None] = 1.0
+
     def request(self, outgoing: Outgoing) -> Request:
         return post_json(url_setting(outgoing), payload(outgoing.message))
 

@@ -215,6 +215,11 @@ class Store(Protocol):
         """How far apart a worker's claims best begin: what has become due and free meanwhile is claimed in one go."""
         ...
 
+    @property
+    def share(self) -> tuple[int, int]:
+        """How many workers there are, and which of them, from 0, this one is."""
+        ...
+
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         """Lease due deliveries, at most as many for each notifier as given. Their attempt is counted by this."""
         ...

@@ -163,6 +163,10 @@ class PostgresStore:
         workers, _ = self._peers.share()
         return min(workers * CLAIM_PACE_SECONDS, LONGEST_CLAIM_PACE_SECONDS)
 
+    @property
+    def share(self) -> tuple[int, int]:
+        return self._peers.share()
+
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         self._check_open()
         if not self._peers.is_worker:

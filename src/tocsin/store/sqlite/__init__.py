@@ -155,6 +155,10 @@ class SqliteStore:
     def claim_pace_seconds(self) -> float:
         return CLAIM_PACE_SECONDS
 
+    @property
+    def share(self) -> tuple[int, int]:
+        return 1, 0
+
     async def claim(self, slots: Mapping[str, int]) -> Claimed:
         return cast("Claimed", await self._writer.submit(self._hot.claim, slots))
 
