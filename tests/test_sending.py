@@ -122,7 +122,7 @@ async def test_an_answer_that_was_taken_is_written_down_at_once() -> None:
     line.begin()
     line.clock.advance(0.25)
     line.wire.on_end(Response(status=204))
-    ((attempt, asked),) = line.ends
+    ((attempt, wait_seconds),) = line.ends
     assert (attempt.outcome, attempt.number, attempt.duration_ms) == (AttemptOutcome.DELIVERED, 3, 250)
     assert (attempt.response_status, wait_seconds) == (204, None)
     assert not line.sender.under_way
@@ -132,7 +132,7 @@ async def test_an_answer_that_asks_to_wait_is_heard() -> None:
     line = Line()
     line.begin()
     line.wire.on_end(Response(status=429, headers=(("retry-after", "30"),), body=b"slow down"))
-    ((attempt, wait_seconds),) = line.ends
+    ((attempt, asked),) = line.ends
     assert (attempt.outcome, attempt.reason) == (AttemptOutcome.RETRY, Reason.RATE_LIMITED)
     assert (attempt.response_body, asked) == ("slow down", Asked(wait_seconds=30))
 
