@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from tests.line import Line, answer, receiving, straight_line
 from tocsin import __version__
 from tocsin.clock import ManualClock, SystemClock
+from tocsin.dates import format_instant
 from tocsin.ingest import Draft
 from tocsin.store.leases import list_due_notifiers
 
@@ -109,6 +110,33 @@ async def test_a_delivery_that_ends_undelivered_says_why(tmp_path: Path, status:
         delivery = (await line.deliveries(notifier_id=notifier["id"]))[0]
         assert (delivery["state"], delivery["reason"]) == ("failed", reason)
         assert delivery["finished_at"] is not None
+
+
+async def test_what_is_recovered_arrives_one_by_one_and_a_fresh_event_at_once(tmp_path: Path) -> None:
+    clock = ManualClock(datetime.now(UTC))
+    async with straight_line(tmp_path, clock=clock) as line, receiving() as receiver:
+        notifier = await line.add_notifier(type_data={"webhook_url": receiver.url}, selected_events=["app_restarted"])
+        path = f"/v1/apps/my-app/notifiers/{notifier['id']}"
+        await line.client.patch(path, json={"send_all_events": False})
+        told = len(await receiver.wait_for(1))
+        await line.client.post(f"{path}/pause")
+        missed = [(await line.post())["id"] for _ in range(3)]
+        for active in (False, True):
+            await line.client.patch(path, json={"active": active})
+        wish = {"since": format_instant(clock.now() - timedelta(hours=1)), "types": ["restart"], "rate_per_second": 1}
+        answer = (await line.client.post(f"{path}/recover", json={"recover": wish})).json()["recover"]
+        assert (answer["count"], answer["last_attempt_at"]) == (3, format_instant(clock.now() + timedelta(seconds=2)))
+        await receiver.wait_for(told + 1)
+        fresh = (await line.post())["id"]
+        await receiver.wait_for(told + 2)
+        for count in (3, 4):
+            await line.deliveries()
+            assert len(receiver.got) == told + count - 1
+            clock.advance(1)
+            line.running.worker.wake()
+            await receiver.wait_for(told + count)
+        order = [got.headers["webhook-id"] for got in receiver.got[told:]]
+        assert order == [missed[0], fresh, missed[1], missed[2]]
 
 
 async def test_the_first_4_kib_of_an_answer_are_kept_as_text(tmp_path: Path) -> None:
@@ -280,12 +308,12 @@ async def test_turning_a_notifier_off_ends_what_waits_and_recover_brings_it_back
         await line.client.patch(path, json={"notifier": {"active": "true"}})
         wish = {"recover": {"since": since}}
         counted = await line.client.post(f"{path}/recover", json={"recover": {**wish["recover"], "dry_run": True}})
-        assert counted.json() == {"recover": {"count": 1}}, json.dumps(await line.deliveries())
+        assert counted.json()["recover"]["count"] == 1, json.dumps(await line.deliveries())
         recovered = await line.client.post(f"{path}/recover", json=wish)
-        assert recovered.json() == {"recover": {"count": 1}}
+        assert recovered.json()["recover"]["count"] == 1
         await receiver.wait_for(4)
         assert [one.headers["webhook-id"] for one in receiver.got].count(event["id"]) == 2
-        assert (await line.client.post(f"{path}/recover", json=wish)).json() == {"recover": {"count": 0}}
+        assert (await line.client.post(f"{path}/recover", json=wish)).json()["recover"]["count"] == 0
 
 
 def straight_line_again(tmp_path: Path, **settings: object):

@@ -1,6 +1,6 @@
 """What happened: the events of an app or a user and the deliveries made of them; and sending them again."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -9,6 +9,7 @@ from tocsin.clock import Clock
 from tocsin.errors import Conflict, InvalidInput, NotFound
 from tocsin.ids import new_uuid7
 from tocsin.model import App, Attempt, Delivery, DeliveryReason, DeliveryState, Notifier, User
+from tocsin.notifier_rules import MAX_RATE, MIN_RATE
 from tocsin.notifiers import check_active, waits_for_setup
 from tocsin.platforms.base import Platform
 from tocsin.store import apps as app_verbs
@@ -16,8 +17,10 @@ from tocsin.store import deliveries as delivery_verbs
 from tocsin.store import events as event_verbs
 from tocsin.store import notifiers as notifier_verbs
 from tocsin.store import replays, timeline
-from tocsin.store.deliveries import DeliveryFilter
+from tocsin.store.deliveries import UNDELIVERED, DeliveryFilter
+from tocsin.store.known import find_known
 from tocsin.store.port import Store
+from tocsin.store.replays import Chosen, Made, Pace
 from tocsin.store.schema import EPOCH
 from tocsin.store.timeline import Page
 
@@ -25,8 +28,37 @@ MAX_HOURS = 72
 MAX_EVENTS_SINCE = 1000
 """What `from` gives at most; it comes without pages, and whoever needs more takes pages."""
 
-_RECOVER_STEP = 500
-"""Replays made in one transaction: few enough that others do not wait long for the writer."""
+REPLAYS_PER_SECOND = 10.0
+"""How fast many replays are sent, unless something else is asked for or the notifier is slower."""
+
+_PAGE = 200
+"""Events gone over in one transaction: few enough that others do not wait long for the writer."""
+
+_NO_NOTIFIER = "is not a notifier of this app"
+
+
+class ReplayWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be sent again, of the events received in a time; empty `types` and `reasons` leave nothing out.
+
+    `to` is another notifier that gets it; a rate of None or 0 is the usual one.
+    """
+
+    since: datetime
+    until: datetime | None = None
+    types: Collection[str] = ()
+    states: Collection[DeliveryState] = UNDELIVERED
+    reasons: Collection[DeliveryReason] = ()
+    to: str | None = None
+    rate_per_second: float | None = None
+    is_dry_run: bool = False
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many are sent again, how fast, and when the last is due; or would be, in a dry run."""
+
+    count: int
+    rate_per_second: float
+    last_attempt_at: datetime | None
 
 
 class History:
@@ -80,55 +112,93 @@ class History:
         delivery = await self._find_delivery(app, delivery_id)
         return self._shown(delivery), await self._store.read(delivery_verbs.list_attempts, delivery.id)
 
-    async def replay(self, app: App, delivery_id: str) -> Delivery:
-        """Send the same event to the same notifier again, as a new delivery, whatever became of the first."""
+    async def replay(self, app: App, delivery_id: str, *, to: str | None = None) -> Delivery:
+        """Send the same event again, as a new delivery, whatever became of the first; `to` names another notifier."""
         delivery = await self._find_delivery(app, delivery_id)
-        notifier = await self._store.read(notifier_verbs.find_notifier, app.id, delivery.notifier_id)
-        if notifier is None:
-            raise Conflict("the notifier was removed: there is nobody to send this to")
-        check_active(notifier)
+        target = await self._find_target(app, to or delivery.notifier_id, field="notifier_id" if to else None)
+        check_active(target)
         now = self._clock.now()
-        new_id = await self._store.write(replays.replay, delivery, at=now, expires_at=now + self._lifetime(notifier))
+        expires_at = now + self._lifetime(target)
+        new_id = await self._store.write(replays.replay, delivery, target.id, at=now, expires_at=expires_at)
         return self._shown(await self._find_delivery(app, new_id))
 
-    async def recover(
-        self, app: App, notifier_id: str, *, since: datetime, until: datetime | None, is_dry_run: bool
-    ) -> int:
-        """Replay what a notifier did not get of the events received in that time; answers with how many.
+    async def recover(self, app: App, notifier_id: str, wish: ReplayWish) -> Replayed:
+        """Replay what a notifier did not get.
 
         What was recovered already, and is on its way or arrived, is left out, so that this can be repeated.
         """
-        notifier = await self._store.read(notifier_verbs.find_notifier, app.id, notifier_id)
-        if notifier is None:
+        if not set(wish.states) <= UNDELIVERED:
+            raise InvalidInput({"states": [f"must be of {', '.join(sorted(UNDELIVERED))}"]})
+        if await self._store.read(notifier_verbs.find_notifier, app.id, notifier_id) is None:
             raise NotFound("notifier")
-        if until is not None and until <= since:
-            raise InvalidInput({"until": ["must be later than since"]})
-        since = max(since, EPOCH)
-        until = until if until is None else max(until, EPOCH)
-        if is_dry_run:
-            return await self._store.read(replays.count_recoverable, notifier_id, since=since, until=until)
-        check_active(notifier)
-        return await self._recover(notifier, since, until)
+        return await self.replay_many(app, notifier_id, wish)
 
-    async def _recover(self, notifier: Notifier, since: datetime, until: datetime | None) -> int:
-        # Deliveries younger than this call are left alone, or those that fail at once would be replayed for ever.
-        before_id = new_uuid7("de")
-        total = 0
-        while True:
+    async def replay_many(self, app: App, notifier_id: str, wish: ReplayWish) -> Replayed:
+        """Replay what a notifier got or did not get: of each event, as its last delivery says.
+
+        The notifier may be off or removed when another is to get it. Replays are due one after the other, the oldest
+        event's first. An event that is on its way already is left out, and one that arrived at the other notifier.
+        """
+        if await self._store.read(find_known, app.id, notifier_id) is None:
+            raise InvalidInput({"notifier_id": [_NO_NOTIFIER]})
+        target = await self._find_target(app, wish.to or notifier_id, field="to" if wish.to else None)
+        _check(wish)
+        if not wish.is_dry_run:
+            check_active(target)
+        chosen = Chosen(
+            app_id=app.id,
+            notifier_id=notifier_id,
+            target_id=target.id,
+            since=max(wish.since, EPOCH),
+            until=wish.until and max(wish.until, EPOCH),
+            types=wish.types,
+            states=wish.states,
+            reasons=wish.reasons,
+            # Deliveries younger than this call are left alone, or those that end at once would be replayed again.
+            before_id=new_uuid7("de"),
+        )
+        asked = wish.rate_per_second or REPLAYS_PER_SECOND
+        rate = min(asked, target.rate_per_second or asked)
+        pace = Pace(gap=timedelta(seconds=1 / rate), lifetime=self._lifetime(target))
+        made = await (self._foresee(chosen, pace) if wish.is_dry_run else self._replay(chosen, pace))
+        return Replayed(count=made.count, rate_per_second=rate, last_attempt_at=made.last_attempt_at)
+
+    async def _replay(self, chosen: Chosen, pace: Pace) -> Made:
+        made = Made()
+        async for page in self._pages(chosen):
             now = self._clock.now()
-            count = await self._store.write(
-                replays.recover,
-                notifier.id,
-                since=since,
-                until=until,
-                before_id=before_id,
-                limit=_RECOVER_STEP,
-                at=now,
-                expires_at=now + self._lifetime(notifier),
-            )
-            total += count
-            if count < _RECOVER_STEP:
-                return total
+            more = await self._store.write(replays.replay_chosen, chosen, page, pace=pace, at=now)
+            made = Made(made.count + more.count, more.last_attempt_at or made.last_attempt_at)
+        return made
+
+    async def _foresee(self, chosen: Chosen, pace: Pace) -> Made:
+        count = 0
+        async for page in self._pages(chosen):
+            count += await self._store.read(replays.count_replayable, chosen, page)
+        if not count:
+            return Made()
+        first = await self._store.read(replays.first_free, chosen.target_id, pace=pace, at=self._clock.now())
+        return Made(count, first + (count - 1) * pace.gap)
+
+    async def _pages(self, chosen: Chosen) -> AsyncIterator[frozenset[str]]:
+        """The events to look at, some at a time."""
+        after = None
+        while True:
+            page = await self._store.read(replays.list_candidates, chosen, after=after, limit=_PAGE)
+            if page:
+                yield frozenset(page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1]
+
+    async def _find_target(self, app: App, notifier_id: str, *, field: str | None) -> Notifier:
+        """Who gets a replay; `field` is where a client names another than the one that got the first."""
+        notifier = await self._store.read(notifier_verbs.find_notifier, app.id, notifier_id)
+        if notifier is not None:
+            return notifier
+        if field is not None:
+            raise InvalidInput({field: [_NO_NOTIFIER]})
+        raise Conflict("the notifier was removed: there is nobody to send this to")
 
     async def _find_delivery(self, app: App, delivery_id: str) -> Delivery:
         delivery = await self._store.read(delivery_verbs.find_delivery, app.id, delivery_id)
@@ -137,6 +207,9 @@ class History:
         return delivery
 
     def _lifetime(self, notifier: Notifier) -> timedelta:
+        """How long a delivery is kept trying: as long as the notifier says, or else its platform."""
+        if notifier.expires_after is not None:
+            return timedelta(seconds=notifier.expires_after)
         return self._platforms[notifier.platform].expires_after
 
     def _shown(self, delivery: Delivery) -> Delivery:
@@ -146,3 +219,14 @@ class History:
         if waits_for_setup(self._platforms, self._ready, delivery.platform) is None:
             return delivery
         return msgspec.structs.replace(delivery, reason=DeliveryReason.WAITING_FOR_SETUP)
+
+
+def _check(wish: ReplayWish) -> None:
+    """Raise InvalidInput for a time or rate that cannot be."""
+    wrong: dict[str, list[str]] = {}
+    if wish.until is not None and wish.until <= wish.since:
+        wrong["until"] = ["must be later than since"]
+    if wish.rate_per_second and not MIN_RATE <= wish.rate_per_second <= MAX_RATE:
+        wrong["rate_per_second"] = [f"must be from {MIN_RATE} to {MAX_RATE}, or 0 for the usual one"]
+    if wrong:
+        raise InvalidInput(wrong)

@@ -237,6 +237,12 @@ def to_retry(claim: Claim, at: datetime, *, after: timedelta) -> Settlement:
     )
 
 
+async def send(stage: Stage, notifier: Notifier, *, ends: DeliveryState) -> None:
+    """Claim what is due for a notifier and end it."""
+    for claim in await stage.claim(notifier):
+        await (stage.deliver(claim) if ends is DeliveryState.DELIVERED else stage.fail(claim))
+
+
 # Plain verbs that only tests need.
 
 

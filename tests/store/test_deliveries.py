@@ -1,58 +1,20 @@
-"""What becomes of deliveries beside sending: cancelled, expired, replayed, recovered and pruned."""
+"""What becomes of deliveries beside sending: cancelled, expired and pruned."""
 
 from datetime import datetime, timedelta
 
 import pytest
-import sqlalchemy as sa
 
-from tests.store.cast import APP, LIFETIME, Stage, list_ids, to_retry
-from tocsin.errors import Conflict
-from tocsin.ids import new_uuid7
-from tocsin.model import Delivery, DeliveryReason, DeliveryState, Notifier, NotifierState
+from tests.store.cast import APP, LIFETIME, Stage, list_ids, send, to_retry
+from tocsin.model import DeliveryReason, DeliveryState, NotifierState
 from tocsin.store import endings, schema
 from tocsin.store.chores import find_chores
 from tocsin.store.deliveries import find_delivery
 from tocsin.store.endings import cancel_pending, cancel_unwanted, expire
 from tocsin.store.notifiers import remove_all_notifiers, remove_notifier
 from tocsin.store.port import IdempotencyKey
-from tocsin.store.replays import count_recoverable, recover, replay
 from tocsin.store.retention import prune
 
 HOUR = timedelta(hours=1)
-
-
-async def send(stage: Stage, notifier: Notifier, *, ends: DeliveryState) -> None:
-    """Claim what is due for a notifier and end it."""
-    for claim in await stage.claim(notifier):
-        await (stage.deliver(claim) if ends is DeliveryState.DELIVERED else stage.fail(claim))
-
-
-async def replay_now(stage: Stage, delivery: Delivery) -> str:
-    now = stage.clock.now()
-    return await stage.store.write(replay, delivery, at=now, expires_at=now + LIFETIME)
-
-
-async def recover_now(
-    stage: Stage, notifier: Notifier, since: datetime, until: datetime | None = None, limit: int = 100
-) -> list[str]:
-    """Recover, and tell the events that are on their way again; their number must be the one counted before."""
-    now = stage.clock.now()
-    counted = await stage.store.read(count_recoverable, notifier.id, since=since, until=until)
-    before = {delivery.id for delivery in await stage.deliveries()}
-    recovered = await stage.store.write(
-        recover,
-        notifier.id,
-        since=since,
-        until=until,
-        before_id=new_uuid7("de"),
-        limit=limit,
-        at=now,
-        expires_at=now + LIFETIME,
-    )
-    made = [delivery for delivery in await stage.deliveries() if delivery.id not in before]
-    assert recovered == len(made) == min(counted, limit)
-    assert all(delivery.replay_of and delivery.state == DeliveryState.PENDING for delivery in made)
-    return [delivery.event_id for delivery in made]
 
 
 async def test_turning_a_notifier_off_cancels_what_waits_for_it_alone(stage: Stage) -> None:
@@ -190,117 +152,6 @@ async def test_what_waits_for_a_paused_notifier_is_held(stage: Stage) -> None:
     assert await stage.store.read(find_delivery, APP, delivery.id) == delivery
     await stage.edit_notifier(notifier, state=NotifierState.ACTIVE)
     assert (await stage.delivery()).reason is None
-
-
-async def test_a_replay_is_a_delivery_of_its_own(stage: Stage) -> None:
-    notifier = await stage.add_notifier()
-    event = await stage.ingest()
-    await send(stage, notifier, ends=DeliveryState.DELIVERED)
-    first = await stage.delivery()
-    stage.clock.advance(HOUR)
-    replay_id = await replay_now(stage, first)
-    [claim] = await stage.claim(notifier)
-    assert (claim.delivery_id, claim.event_id, claim.attempt, claim.body) == (replay_id, event.id, 1, event.body)
-    assert await stage.store.read(find_delivery, APP, first.id) == first
-    again = await stage.store.read(find_delivery, APP, replay_id)
-    assert again is not None
-    assert again.replay_of == first.id
-
-
-async def test_a_delivery_whose_event_is_gone_is_not_replayed(stage: Stage) -> None:
-    notifier = await stage.add_notifier()
-    await stage.ingest()
-    await send(stage, notifier, ends=DeliveryState.FAILED)
-    [delivery] = await stage.deliveries()
-    await stage.store.write(remove_events)
-    with pytest.raises(Conflict, match="is gone"):
-        await replay_now(stage, delivery)
-    assert await recover_now(stage, notifier, delivery.created_at) == []
-    assert await stage.deliveries() == [delivery]
-
-
-def remove_events(connection: sa.Connection) -> None:
-    connection.execute(schema.events.delete())
-
-
-class TestRecovery:
-    async def test_failed_and_cancelled_deliveries_are_recovered(self, stage: Stage) -> None:
-        notifier = await stage.add_notifier()
-        since = stage.clock.now()
-        failed = await stage.ingest()
-        await send(stage, notifier, ends=DeliveryState.FAILED)
-        cancelled = await stage.ingest()
-        await stage.store.write(cancel_pending, notifier.id, reason=DeliveryReason.BY_USER, at=since)
-        await stage.ingest()
-        await send(stage, notifier, ends=DeliveryState.DELIVERED)
-        await stage.ingest()
-        assert await recover_now(stage, notifier, since) == [failed.id, cancelled.id]
-
-    @pytest.mark.parametrize(
-        ("from_hour", "until_hour", "limit", "expected"),
-        [(0, None, 100, [0, 1, 2, 3]), (1, None, 100, [1, 2, 3]), (1, 3, 100, [1, 2]), (0, None, 2, [0, 1])],
-    )
-    async def test_since_and_until_are_times_of_receipt(
-        self, stage: Stage, from_hour, until_hour, limit, expected
-    ) -> None:
-        notifier = await stage.add_notifier()
-        start = stage.clock.now()
-        events = []
-        for _ in range(4):
-            events.append((await stage.ingest()).id)
-            stage.clock.advance(HOUR)
-        await send(stage, notifier, ends=DeliveryState.FAILED)
-        until = None if until_hour is None else start + until_hour * HOUR
-        recovered = await recover_now(stage, notifier, start + from_hour * HOUR, until, limit)
-        assert recovered == [events[position] for position in expected]
-
-    async def test_what_is_on_its_way_again_is_not_recovered_twice(self, stage: Stage) -> None:
-        notifier = await stage.add_notifier()
-        since = stage.clock.now()
-        event = await stage.ingest()
-        await send(stage, notifier, ends=DeliveryState.FAILED)
-        assert await recover_now(stage, notifier, since) == [event.id]
-        assert await recover_now(stage, notifier, since) == []
-        await send(stage, notifier, ends=DeliveryState.FAILED)
-        assert await recover_now(stage, notifier, since) == [event.id]
-
-    async def test_a_replay_that_arrived_ends_the_matter(self, stage: Stage) -> None:
-        notifier = await stage.add_notifier()
-        since = stage.clock.now()
-        await stage.ingest()
-        await send(stage, notifier, ends=DeliveryState.FAILED)
-        await replay_now(stage, await stage.delivery())
-        await send(stage, notifier, ends=DeliveryState.DELIVERED)
-        assert await recover_now(stage, notifier, since) == []
-
-    async def test_a_replay_to_one_notifier_does_not_hide_what_another_missed(self, stage: Stage) -> None:
-        one, two = await stage.add_notifier("one"), await stage.add_notifier("two")
-        since = stage.clock.now()
-        event = await stage.ingest()
-        for notifier in (one, two):
-            await send(stage, notifier, ends=DeliveryState.FAILED)
-        [first] = await stage.deliveries(notifier_id=one.id)
-        await replay_now(stage, first)
-        assert await recover_now(stage, one, since) == []
-        assert await recover_now(stage, two, since) == [event.id]
-
-    async def test_what_failed_after_the_recovery_began_is_left_for_the_next(self, stage: Stage) -> None:
-        notifier = await stage.add_notifier()
-        since = stage.clock.now()
-        began = new_uuid7("de")
-        await stage.ingest()
-        await send(stage, notifier, ends=DeliveryState.FAILED)
-        recovered = await stage.store.write(
-            recover,
-            notifier.id,
-            since=since,
-            until=None,
-            before_id=began,
-            limit=9,
-            at=since,
-            expires_at=since + LIFETIME,
-        )
-        assert recovered == 0
 
 
 class TestPruning:

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -20,13 +21,13 @@ from tocsin.store.endings import cancel_pending, cancel_pending_of_app, cancel_u
 from tocsin.store.events import find_event
 from tocsin.store.fanouts import add_fanned_out, find_fanout
 from tocsin.store.leases import free_leases, list_due_notifiers, reap_leases
-from tocsin.store.replays import count_recoverable, recover, replay
+from tocsin.store.replays import Chosen, Pace, count_replayable, first_free, list_candidates, replay, replay_chosen
 from tocsin.store.retention import prune
 from tocsin.store.sqlite import hot, rows
 from tocsin.store.timeline import MERGED_APPS, list_events_of_app, list_events_of_user
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-GROWING = "deliveries|finished_deliveries|events|attempts|idempotency_keys|live|later"
+GROWING = "deliveries|finished_deliveries|events|attempts|idempotency_keys|later|elsewhere"
 # A partial index holds only what is under way, so that walking all of it is what is wanted.
 PARTIAL = "deliveries_due|deliveries_leased|deliveries_expiring|deliveries_pending_by_notifier"
 WALK = re.compile(rf"SCAN (?:{GROWING})\b(?! USING (?:COVERING )?INDEX (?:{PARTIAL})\b)")
@@ -46,13 +47,18 @@ DELIVERY = Delivery(
 )
 
 
+MISSED = Chosen(app_id=APP, notifier_id="no-1", target_id="no-2", since=NOW, until=NOW, before_id="de-9")
+ARRIVED = msgspec.structs.replace(MISSED, states=frozenset({DeliveryState.DELIVERED}), types={"t"}, reasons=("gone",))
+PACE = Pace(gap=timedelta(seconds=1), lifetime=timedelta(days=1))
+
+
 def list_page(connection: sa.Connection, **only: Any) -> Any:
     return list_deliveries(connection, APP, DeliveryFilter(**only), limit=10, offset=20)
 
 
 def replay_what_is_gone(connection: sa.Connection) -> None:
     with suppress(Conflict):
-        replay(connection, DELIVERY, at=NOW, expires_at=NOW)
+        replay(connection, DELIVERY, "no-2", at=NOW, expires_at=NOW)
 
 
 LISTS: dict[str, dict[str, Any]] = {
@@ -75,8 +81,13 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     "find delivery": lambda c: find_delivery(c, APP, "de-1"),
     "attempts": lambda c: list_attempts(c, "de-1"),
     "replay": replay_what_is_gone,
-    "count recoverable": lambda c: count_recoverable(c, "no-1", since=NOW, until=NOW),
-    "recover": lambda c: recover(c, "no-1", since=NOW, until=NOW, before_id="de-9", limit=10, at=NOW, expires_at=NOW),
+    "missed": lambda c: list_candidates(c, MISSED, after=None, limit=10),
+    "missed after": lambda c: list_candidates(c, MISSED, after="e", limit=10),
+    "events to replay": lambda c: list_candidates(c, ARRIVED, after=None, limit=10),
+    "events to replay after": lambda c: list_candidates(c, ARRIVED, after="e", limit=10),
+    "count replayable": lambda c: count_replayable(c, MISSED, ["e", "f"]),
+    "replay chosen": lambda c: replay_chosen(c, ARRIVED, ["e", "f"], pace=PACE, at=NOW),
+    "first free": lambda c: first_free(c, "no-1", pace=PACE, at=NOW),
     "cancel": lambda c: cancel_pending(c, "no-1", reason=DeliveryReason.BY_USER, at=NOW),
     "cancel of app": lambda c: cancel_pending_of_app(c, APP, except_event_id="e", at=NOW),
     "cancel unwanted": lambda c: cancel_unwanted(c, at=NOW),
@@ -111,6 +122,15 @@ HOT: dict[str, tuple[str, Any]] = {
 }
 
 
+REPLAYABLE = [
+    "SEARCH finished_deliveries USING INDEX finished_by_event (event_id=? AND notifier_id=?)",
+    "finished_by_event (event_id=? AND notifier_id=? AND id>?)",
+    "SEARCH elsewhere USING INDEX finished_by_event (event_id=? AND notifier_id=?)",
+    "deliveries_first (event_id=? AND notifier_id=?)",
+    "deliveries_replays (event_id=? AND notifier_id=?)",
+]
+
+
 # The search that must be part of a verb's plan: by another index it would find the same, slowly.
 BEST = {
     "list by app": ["deliveries_pending_by_app (app_id=?)", "finished_by_app (app_id=?)"],
@@ -130,12 +150,13 @@ BEST = {
     "cancel of app": ["deliveries_pending_by_app (app_id=?)"],
     "expire": ["deliveries_expiring (expires_at<?)"],
     "reap": ["deliveries_leased (lease_until<?)"],
-    "count recoverable": ["finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)"],
-    "recover": [
-        "finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)",
-        "deliveries_replays (event_id=? AND notifier_id=? AND id>?)",
-        "finished_by_event (event_id=? AND notifier_id=? AND id>?)",
-    ],
+    "missed": ["finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)"],
+    "missed after": ["finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)"],
+    "events to replay": ["events_by_app (app_id=? AND id>? AND id<?)"],
+    "events to replay after": ["events_by_app (app_id=? AND id>? AND id<?)"],
+    "count replayable": REPLAYABLE,
+    "replay chosen": REPLAYABLE,
+    "first free": ["deliveries_due_new (notifier_id=?)"],
     "due walk": ["deliveries_pending_by_notifier (notifier_id>?)", "deliveries_due (notifier_id=?)"],
     "prune": ["deliveries_first (event_id=?)", "deliveries_replays (event_id=?)", "finished_by_event (event_id=?)"],
     "events of app": ["events_by_app (app_id=?)"],
@@ -146,7 +167,8 @@ BEST = {
 
 # What is sorted here is few: the deliveries of one event.
 SORTED_FEW = {name for name in LISTS if "event" in name}
-IN_ORDER = [*(LISTS.keys() - SORTED_FEW), "events of app", "events before", "events since", "events of user"]
+WALKED = ["missed", "missed after", "events to replay", "events to replay after"]
+IN_ORDER = [*(LISTS.keys() - SORTED_FEW), *WALKED, "events of app", "events before", "events since", "events of user"]
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ GET /v1/events
 GET /v1/apps/:/deliveries
 GET /v1/apps/:/deliveries/:
 POST /v1/apps/:/deliveries/:/replay
+POST /v1/apps/:/deliveries/replay
 GET /livez
 GET /readyz
 """

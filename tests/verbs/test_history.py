@@ -1,4 +1,4 @@
-"""Timelines, delivery logs, replays and recovery."""
+"""Timelines and delivery logs."""
 
 from datetime import timedelta
 
@@ -6,10 +6,9 @@ import msgspec
 import pytest
 
 from tests.verbs.conftest import World
-from tocsin.errors import Conflict, InvalidInput, NotFound
-from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState, NotifierState
+from tocsin.errors import InvalidInput, NotFound
+from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState
 from tocsin.notifier_rules import NotifierWish
-from tocsin.store import notifiers as notifier_verbs
 from tocsin.store.events import add_event
 
 GONE = {"outcome": AttemptOutcome.FAILED, "state": DeliveryState.FAILED, "reason": DeliveryReason.GONE}
@@ -109,109 +108,6 @@ async def test_a_delivery_that_waits_for_set_up_says_so(world: World):
     await world.notifiers.pause(world.app, world.default.id)
     [held] = await world.deliveries(event_id=event_id)
     assert held.reason is DeliveryReason.HELD
-
-
-@pytest.mark.parametrize("end", [DONE, GONE])
-async def test_a_replay_is_a_new_delivery_of_the_same_event(world: World, end):
-    notifier = await world.add_webhook(send_all_events=True)
-    event_id = await world.deploy()
-    await world.settle(notifier, lambda _: dict(end))
-    [first] = await world.deliveries(event_id=event_id)
-    again = await world.history.replay(world.app, first.id)
-    assert (again.event_id, again.notifier_id, again.replay_of) == (event_id, notifier.id, first.id)
-    assert (again.state, again.reason, again.attempt_count) == (DeliveryState.PENDING, None, 0)
-    assert again.expires_at == world.clock.now() + timedelta(days=7)
-    assert event_id in {claim.event_id for claim in (await world.store.claim({notifier.id: 9})).claims}
-    assert (await world.history.get_delivery(world.app, first.id))[0] == first
-
-
-async def test_nothing_is_replayed_to_a_notifier_that_is_off_disabled_or_removed(world: World):
-    notifier = await world.add_webhook(send_all_events=True)
-    event_id = await world.deploy()
-    [delivery] = await world.deliveries(event_id=event_id)
-    off = await world.notifiers.edit(world.app, world.alice, notifier.id, NotifierWish(active=False))
-    with pytest.raises(Conflict, match="is off"):
-        await world.history.replay(world.app, delivery.id)
-    disabled = msgspec.structs.replace(off, state=NotifierState.DISABLED)
-    await world.store.write(notifier_verbs.edit_notifier, disabled)
-    with pytest.raises(Conflict, match="is disabled"):
-        await world.history.replay(world.app, delivery.id)
-    await world.notifiers.remove(world.app, world.alice, notifier.id)
-    with pytest.raises(Conflict, match="was removed"):
-        await world.history.replay(world.app, delivery.id)
-
-
-async def recover(world: World, notifier, **wishes):
-    asked = {"since": world.clock.now() - timedelta(hours=1), "until": None, "is_dry_run": False}
-    return await world.history.recover(world.app, notifier.id, **asked | wishes)
-
-
-async def test_recovery_replays_what_did_not_arrive_and_only_once(world: World):
-    notifier = await world.add_webhook(send_all_events=True)
-    lost = [await world.deploy(), await world.deploy()]
-    arrived = await world.deploy()
-    await world.settle(notifier, lambda event_id: dict(GONE if event_id in lost else DONE))
-    assert await recover(world, notifier, is_dry_run=True) == 2
-    assert len(await world.deliveries(event_id=lost[0])) == 1
-    assert await recover(world, notifier) == 2
-    assert await recover(world, notifier) == 0
-    assert await recover(world, notifier, is_dry_run=True) == 0
-    assert [len(await world.deliveries(event_id=event_id)) for event_id in (*lost, arrived)] == [2, 2, 1]
-    await world.settle(notifier, lambda _: dict(GONE))
-    assert await recover(world, notifier) == 2
-    newest, again, _ = await world.deliveries(event_id=lost[0])
-    assert newest.replay_of == again.id
-
-
-async def test_recovery_works_in_steps(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tocsin.history._RECOVER_STEP", 2)
-    notifier = await world.add_webhook(send_all_events=True)
-    lost = [await world.deploy() for _ in range(5)]
-    await world.settle(notifier, lambda _: dict(GONE))
-    # The notifier's own `new_notifier` event is the sixth.
-    assert await recover(world, notifier) == len(lost) + 1
-
-
-async def test_what_a_switched_off_notifier_missed_comes_back_when_it_is_on(world: World):
-    notifier = await world.add_webhook(send_all_events=True)
-    event_id = await world.deploy()
-    await world.notifiers.edit(world.app, world.alice, notifier.id, NotifierWish(active=False))
-    assert await recover(world, notifier, is_dry_run=True) == 2
-    with pytest.raises(Conflict, match="is off"):
-        await recover(world, notifier)
-    await world.notifiers.edit(world.app, world.alice, notifier.id, NotifierWish(active=True))
-    assert await recover(world, notifier) == 2
-    assert {each.state for each in await world.deliveries(event_id=event_id)} == {
-        DeliveryState.CANCELLED,
-        DeliveryState.PENDING,
-    }
-
-
-async def test_recovery_is_bounded_by_the_time_of_receipt(world: World):
-    notifier = await world.add_webhook(send_all_events=True)
-    await world.deploy()
-    await world.settle(notifier, lambda _: dict(GONE))
-    now = world.clock.now()
-    hour = timedelta(hours=1)
-    assert await recover(world, notifier, since=now + hour) == 0
-    assert await recover(world, notifier, since=now - 2 * hour, until=now - hour) == 0
-    ancient = now.replace(year=1)
-    assert await recover(world, notifier, since=ancient, until=ancient.replace(year=2)) == 0
-    assert await recover(world, notifier, since=ancient, until=now.replace(year=9999), is_dry_run=True) == 2
-
-
-async def test_recovery_of_a_time_that_ends_before_it_begins_is_refused(world: World):
-    notifier = await world.add_webhook()
-    now = world.clock.now()
-    with pytest.raises(InvalidInput) as refused:
-        await recover(world, notifier, since=now, until=now)
-    assert list(refused.value.fields) == ["until"]
-
-
-async def test_recovery_of_another_app_s_notifier_is_not_found(world: World):
-    [foreign] = await world.notifiers.list(world.other_app)
-    with pytest.raises(NotFound):
-        await recover(world, foreign)
 
 
 async def test_an_event_of_one_app_is_no_event_of_another(world: World):

@@ -4,16 +4,19 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
+from annotated_types import MaxLen
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, FiniteFloat, WithJsonSchema
 
 from tocsin.api.bodies import Sent, described_body, read_body
 from tocsin.api.context import CurrentApp, Meta, Page, VerbsOf, pagination
 from tocsin.api.instants import InstantIn, InstantOut
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.errors import InvalidInput
+from tocsin.history import Replayed, ReplayWish
+from tocsin.ingest import MAX_TYPE_LENGTH
 from tocsin.model import Attempt, AttemptOutcome, Delivery, DeliveryReason, DeliveryState, Reason
-from tocsin.store.deliveries import DeliveryFilter
+from tocsin.store.deliveries import UNDELIVERED, DeliveryFilter
 from tocsin.store.pages import MAX_COUNT
 
 router = APIRouter(prefix="/v1/apps/{app}", tags=["Deliveries"])
@@ -24,6 +27,14 @@ DeliveryRef = Annotated[
 
 
 _DELIVERY_ID = re.compile(r"de-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+_EXAMPLE = {
+    "since": "2026-01-02T03:04:05Z",
+    "until": "2026-01-03T03:04:05Z",
+    "types": ["deployment"],
+    "dry_run": True,
+}
 
 
 class DeliveryOut(BaseModel):
@@ -91,20 +102,101 @@ class DeliveriesAnswer(BaseModel):
     meta: Meta
 
 
-class RecoverIn(Sent):
-    """Which time is gone over, by when events were received; `dry_run` counts and sends nothing."""
+MAX_WORDS = 100
+UNDELIVERED_STATES = sorted(UNDELIVERED)
+END_STATES = sorted(UNDELIVERED | {DeliveryState.DELIVERED})
+END_REASONS = [each for each in DeliveryReason if each not in {DeliveryReason.HELD, DeliveryReason.WAITING_FOR_SETUP}]
 
+
+def _among(words: Sequence[str]) -> AfterValidator:
+    def read(given: str) -> str:
+        if given not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return given
+
+    return AfterValidator(read)
+
+
+def _enum(words: Sequence[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(words)})
+
+
+EventTypes = Annotated[tuple[Annotated[str, MaxLen(MAX_TYPE_LENGTH)], ...], MaxLen(MAX_WORDS)]
+EndReasons = Annotated[tuple[Annotated[str, _among(END_REASONS), _enum(END_REASONS)], ...], MaxLen(MAX_WORDS)]
+EndStates = Annotated[tuple[Annotated[str, _among(END_STATES), _enum(END_STATES)], ...], MaxLen(MAX_WORDS)]
+UndeliveredStates = Annotated[
+    tuple[Annotated[str, _among(UNDELIVERED_STATES), _enum(UNDELIVERED_STATES)], ...], MaxLen(MAX_WORDS)
+]
+
+
+class _Replaying(Sent):
     since: InstantIn
+    """Events received from then on."""
     until: InstantIn | None = None
+    """Events received before that."""
+    types: EventTypes = ()
+    """Events of these types alone, such as `deployment`; all when empty."""
+    reasons: EndReasons = ()
+    """What ended for one of these reasons alone; whatever they are when empty."""
+    to: str | None = None
+    """Another notifier of the app, that gets it instead: what is on its way to that one, or arrived, is left out."""
+    rate_per_second: FiniteFloat | None = None
+    """How many are due in a second; 10, and never more than the notifier's own rate."""
     dry_run: bool = False
+    """Counts and sends nothing."""
+
+    def wish(self, states: Sequence[str]) -> ReplayWish:
+        return ReplayWish(
+            since=self.since,
+            until=self.until,
+            types=self.types,
+            states=frozenset(map(DeliveryState, states)),
+            reasons=frozenset(map(DeliveryReason, self.reasons)),
+            to=self.to,
+            rate_per_second=self.rate_per_second,
+            is_dry_run=self.dry_run,
+        )
 
 
-class Recovered(BaseModel):
+class RecoverIn(_Replaying):
+    """What is recovered, of the events received in a time."""
+
+    states: UndeliveredStates = ()
+    """What ended in one of these states; in either when empty."""
+
+
+class ReplayManyIn(_Replaying):
+    """What is sent again, of the events received in a time."""
+
+    notifier_id: str
+    """The notifier whose deliveries are looked at; one that was removed will do when `to` is given."""
+    states: EndStates = ()
+    """What ended in one of these states; in any when empty."""
+
+
+class ReplayIn(Sent):
+    notifier_id: str | None = None
+    """Another notifier of the app, that gets it instead."""
+
+
+class ReplayedOut(BaseModel):
+    """How many are sent again, how fast, and when the last is due: null when there are none."""
+
     count: int
+    rate_per_second: float
+    last_attempt_at: InstantOut | None
+
+    @classmethod
+    def of(cls, replayed: Replayed) -> "ReplayedOut":
+        return cls(**{name: getattr(replayed, name) for name in cls.model_fields})
 
 
 class RecoverAnswer(BaseModel):
-    recover: Recovered
+    recover: ReplayedOut
+
+
+class ReplayAnswer(BaseModel):
+    replay: ReplayedOut
 
 
 def get_filter(
@@ -161,24 +253,44 @@ async def get_delivery(app: CurrentApp, delivery: DeliveryRef, verbs: VerbsOf) -
 @router.post(
     "/deliveries/{delivery}/replay",
     operation_id="replay_delivery",
-    summary="Send the same event to the same notifier again, as a new delivery",
+    summary="Send the same event again, to the same notifier or another, as a new delivery",
     status_code=201,
-    responses=answers(*IN_APP, 409),
+    responses=answers(*IN_APP, *WITH_BODY, 409),
+    openapi_extra=described_body(ReplayIn, "replay", required=False, example={}),
 )
-async def replay_delivery(app: CurrentApp, delivery: DeliveryRef, verbs: VerbsOf) -> DeliveryAnswer:
-    return DeliveryAnswer(delivery=DeliveryOut.of(await verbs.history.replay(app, delivery)))
+async def replay_delivery(app: CurrentApp, delivery: DeliveryRef, verbs: VerbsOf, request: Request) -> DeliveryAnswer:
+    sent = await read_body(request, ReplayIn, "replay")
+    return DeliveryAnswer(delivery=DeliveryOut.of(await verbs.history.replay(app, delivery, to=sent.notifier_id)))
+
+
+_ORDER = "Of each event the last delivery decides. Replays are due one after the other, the oldest event's first."
+
+
+@router.post(
+    "/deliveries/replay",
+    operation_id="send_again",
+    summary="Send again what a notifier got or did not get, of the events received in a time",
+    description=f"{_ORDER} What is on its way is left out; what arrived goes out anew each time it is asked for.",
+    responses=answers(*IN_APP, *WITH_BODY, 409),
+    openapi_extra=described_body(
+        ReplayManyIn,
+        "replay",
+        example=_EXAMPLE | {"notifier_id": "no-019b7e6a-1c2f-7a40-8d3b-5e9f2c6a1b70", "states": ["delivered"]},
+    ),
+)
+async def send_again(app: CurrentApp, verbs: VerbsOf, request: Request) -> ReplayAnswer:
+    sent = await read_body(request, ReplayManyIn, "replay")
+    wish = sent.wish(sent.states or [*UNDELIVERED, DeliveryState.DELIVERED])
+    return ReplayAnswer(replay=ReplayedOut.of(await verbs.history.replay_many(app, sent.notifier_id, wish)))
 
 
 @router.post(
     "/notifiers/{notifier}/recover",
     operation_id="recover_notifier",
-    summary="Replay what a notifier did not get, of the events received in a time",
+    summary="Send again what a notifier did not get, of the events received in a time",
+    description=f"{_ORDER} What was recovered, and is on its way or arrived, is left out.",
     responses=answers(*IN_APP, *WITH_BODY, 409),
-    openapi_extra=described_body(
-        RecoverIn,
-        "recover",
-        example={"since": "2026-01-02T03:04:05Z", "until": "2026-01-03T03:04:05Z", "dry_run": True},
-    ),
+    openapi_extra=described_body(RecoverIn, "recover", example=_EXAMPLE),
 )
 async def recover_notifier(
     app: CurrentApp,
@@ -187,5 +299,5 @@ async def recover_notifier(
     request: Request,
 ) -> RecoverAnswer:
     sent = await read_body(request, RecoverIn, "recover")
-    count = await verbs.history.recover(app, notifier, since=sent.since, until=sent.until, is_dry_run=sent.dry_run)
-    return RecoverAnswer(recover=Recovered(count=count))
+    replayed = await verbs.history.recover(app, notifier, sent.wish(sent.states or list(UNDELIVERED)))
+    return RecoverAnswer(recover=ReplayedOut.of(replayed))
