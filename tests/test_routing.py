@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.model import Alert, Notifier, NotifierState
-from tocsin.routing import Router, named_by_rules, wants
+from tocsin.routing import AlertFacts, Router, differences, matching_rules, named_by_rules, wants
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 DEPLOYMENT_ID = "5343eccd646aa40000000001"
@@ -159,14 +159,22 @@ def test_types_that_nobody_selected_share_one_answer() -> None:
     ],
 )
 def test_a_rule_matches_an_alert_by_its_id_or_by_what_it_states(facts, matches) -> None:
-    assert named_by_rules([rule()], **facts) == (frozenset({"no-1"}) if matches else frozenset())
+    assert named_by_rules([rule()], AlertFacts(**facts)) == (frozenset({"no-1"}) if matches else frozenset())
 
 
 def test_a_disabled_rule_matches_only_an_alert_that_names_it() -> None:
-    assert named_by_rules([rule(disabled=True)], metric="cpu") == frozenset()
-    assert named_by_rules([rule(disabled=True)], alert_id="al-1") == {"no-1"}
+    assert named_by_rules([rule(disabled=True)], AlertFacts(metric="cpu")) == frozenset()
+    assert named_by_rules([rule(disabled=True)], AlertFacts(alert_id="al-1")) == {"no-1"}
 
 
 def test_all_matching_rules_name_notifiers() -> None:
     rules = [rule(), rule(id="al-2", notifiers=("no-2", "no-1")), rule(id="al-3", metric="memory", notifiers=("no-3",))]
-    assert named_by_rules(rules, metric="cpu") == {"no-1", "no-2"}
+    assert matching_rules(rules, AlertFacts(metric="cpu")) == rules[:2]
+    assert named_by_rules(rules, AlertFacts(metric="cpu")) == {"no-1", "no-2"}
+
+
+def test_a_rule_says_by_what_an_event_differs_from_it() -> None:
+    said = AlertFacts(metric="cpu", container_type="worker", limits=(0.9,), send_when_below=True)
+    assert differences(rule(), AlertFacts(metric="cpu")) == ()
+    assert differences(rule(disabled=True), said) == ("disabled", "container_type", "limit", "send_when_below")
+    assert differences(rule(disabled=True, metric="memory"), said) == ("metric",)

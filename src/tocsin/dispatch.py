@@ -38,15 +38,7 @@ class Dispatcher:
     def route(self, event: NewEvent, routes: AppRoutes) -> Sequence[Notifier]:
         named: frozenset[str] = frozenset()
         if event.type == ALERT_TYPE and event.alert is not None:
-            facts = event.alert
-            named = named_by_rules(
-                routes.alerts,
-                alert_id=facts.alert_id,
-                metric=facts.metric,
-                container_type=facts.container_type,
-                limits=facts.limits,
-                send_when_below=facts.send_when_below,
-            )
+            named = named_by_rules(routes.alerts, event.alert)
         found = routes.router.route(
             event_type=event.type, event_type_id=self._type_ids.get(event.type), named_ids=named
         )

@@ -112,13 +112,18 @@ class History:
         delivery = await self._find_delivery(app, delivery_id)
         return self._shown(delivery), await self._store.read(delivery_verbs.list_attempts, delivery.id)
 
+    async def newest_deliveries(self, event_id: str, notifier_ids: Collection[str]) -> dict[str, Delivery]:
+        """The newest delivery of an event to each of these notifiers that has one, by notifier."""
+        found = await self._store.read(delivery_verbs.find_newest, event_id, notifier_ids)
+        return {notifier_id: self._shown(delivery) for notifier_id, delivery in found.items()}
+
     async def replay(self, app: App, delivery_id: str, *, to: str | None = None) -> Delivery:
         """Send the same event again, as a new delivery, whatever became of the first; `to` names another notifier."""
         delivery = await self._find_delivery(app, delivery_id)
         target = await self._find_target(app, to or delivery.notifier_id, field="notifier_id" if to else None)
         check_active(target)
         now = self._clock.now()
-        expires_at = now + self._lifetime(target)
+        expires_at = now + self.lifetime(target)
         new_id = await self._store.write(replays.replay, delivery, target.id, at=now, expires_at=expires_at)
         return self._shown(await self._find_delivery(app, new_id))
 
@@ -159,9 +164,15 @@ class History:
         )
         asked = wish.rate_per_second or REPLAYS_PER_SECOND
         rate = min(asked, target.rate_per_second or asked)
-        pace = Pace(gap=timedelta(seconds=1 / rate), lifetime=self._lifetime(target))
+        pace = Pace(gap=timedelta(seconds=1 / rate), lifetime=self.lifetime(target))
         made = await (self._foresee(chosen, pace) if wish.is_dry_run else self._replay(chosen, pace))
         return Replayed(count=made.count, rate_per_second=rate, last_attempt_at=made.last_attempt_at)
+
+    def lifetime(self, notifier: Notifier) -> timedelta:
+        """How long a delivery is kept trying: as long as the notifier says, or else its platform."""
+        if notifier.expires_after is not None:
+            return timedelta(seconds=notifier.expires_after)
+        return self._platforms[notifier.platform].expires_after
 
     async def _replay(self, chosen: Chosen, pace: Pace) -> Made:
         made = Made()
@@ -205,12 +216,6 @@ class History:
         if delivery is None:
             raise NotFound("delivery")
         return delivery
-
-    def _lifetime(self, notifier: Notifier) -> timedelta:
-        """How long a delivery is kept trying: as long as the notifier says, or else its platform."""
-        if notifier.expires_after is not None:
-            return timedelta(seconds=notifier.expires_after)
-        return self._platforms[notifier.platform].expires_after
 
     def _shown(self, delivery: Delivery) -> Delivery:
         """The delivery with what only this process knows: that it waits for the operator to set its platform up."""

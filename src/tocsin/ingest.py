@@ -19,9 +19,9 @@ from tocsin.dates import format_instant
 from tocsin.errors import InvalidInput, TooLarge
 from tocsin.ids import new_hex_id
 from tocsin.model import App, EventUser, User
-from tocsin.routing import ALERT_TYPE
+from tocsin.routing import ALERT_TYPE, AlertFacts
 from tocsin.store.events import with_event
-from tocsin.store.port import Accepted, AlertFacts, Dispatch, IdempotencyKey, NewEvent, NewEvents, Store
+from tocsin.store.port import Accepted, Dispatch, IdempotencyKey, NewEvent, NewEvents, Store
 from tocsin.waiters import fill
 
 T = TypeVar("T")
@@ -129,6 +129,11 @@ class Ingest:
             if self._deliverer is not None and isinstance(result, Accepted) and (result.claims or result.waiting):
                 self._deliverer.start(result)
 
+    def preview(self, app: App, user: User, draft: Draft) -> NewEvent:
+        """The event that a draft would be stored as; raises what would be refused."""
+        by = draft.user or EventUser(username=user.username, email=user.email, id=user.id)
+        return _new_event(app, draft, by, user.id, self._clock.now())
+
     def own_event(
         self,
         *,
@@ -180,7 +185,7 @@ def _new_event(app: App, draft: Draft, by: EventUser, user_id: str, now: datetim
         )
     )
     if len(body) > MAX_EVENT_BYTES:
-        raise TooLarge(f"{draft.where}event is larger than {MAX_EVENT_BYTES // 1024} KiB")
+        raise TooLarge(f"{draft.where.removesuffix('.') or 'the event'} is larger than {MAX_EVENT_BYTES // 1024} KiB")
     return NewEvent(
         id=event_id,
         app_id=app.id,
@@ -189,7 +194,7 @@ def _new_event(app: App, draft: Draft, by: EventUser, user_id: str, now: datetim
         body=body,
         received_at=now,
         dedup_key=draft.dedup_key,
-        alert=_alert_facts(type_data) if draft.type == ALERT_TYPE else None,
+        alert=alert_facts(type_data) if draft.type == ALERT_TYPE else None,
     )
 
 
@@ -214,7 +219,9 @@ def _check(draft: Draft) -> dict[str, Any]:
     return type_data
 
 
-def _alert_facts(data: Mapping[str, Any]) -> AlertFacts:
+def alert_facts(data: Mapping[str, Any]) -> AlertFacts:
+    """What the `type_data` of an alert event says of its rule."""
+
     def text(name: str) -> str | None:
         value = data.get(name)
         return value if isinstance(value, str) else None

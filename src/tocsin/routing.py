@@ -3,12 +3,52 @@
 Stop before: `ingest`, inside the store's transaction. Stop after: `worker`, which claims the deliveries made.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from enum import StrEnum
 from functools import cached_property
+
+import msgspec
 
 from tocsin.model import Alert, Notifier
 
 ALERT_TYPE = "alert"
+
+
+class AlertFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an `alert` event says of the rule that fired, as far as it says it."""
+
+    alert_id: str | None = None
+    metric: str | None = None
+    container_type: str | None = None
+    limits: tuple[float, ...] = ()
+    send_when_below: bool | None = None
+
+
+class Way(StrEnum):
+    """How an event can come to a notifier that is active; one is enough."""
+
+    SEND_ALL_EVENTS = "send_all_events"
+    SELECTED = "selected_event_ids"
+    SEND_ALL_ALERTS = "send_all_alerts"
+    ALERT_RULES = "alert_rules"
+
+
+def ways(
+    notifier: Notifier,
+    *,
+    event_type: str,
+    event_type_id: str | None,
+    named_ids: Collection[str] = (),
+) -> Iterator[tuple[Way, bool]]:
+    """Each way, and whether an event of this type takes it.
+
+    `event_type_id` is None for types that cannot be selected; `named_ids` are those whom the alert's rules name.
+    """
+    yield Way.SEND_ALL_EVENTS, notifier.send_all_events
+    yield Way.SELECTED, event_type_id in notifier.selected_event_ids
+    is_alert = event_type == ALERT_TYPE
+    yield Way.SEND_ALL_ALERTS, is_alert and notifier.send_all_alerts
+    yield Way.ALERT_RULES, is_alert and notifier.id in named_ids
 
 
 def wants(
@@ -18,17 +58,9 @@ def wants(
     event_type_id: str | None,
     named_ids: Collection[str] = (),
 ) -> bool:
-    """Whether a notifier gets an event of this type.
-
-    It does when it takes events at all, and sends all events or selected the event's type; an alert also reaches a
-    notifier that sends all alerts or is named by the alert's rule. `event_type_id` is None for types that cannot be
-    selected.
-    """
-    if not notifier.takes_events:
-        return False
-    if notifier.send_all_events or event_type_id in notifier.selected_event_ids:
-        return True
-    return event_type == ALERT_TYPE and (notifier.send_all_alerts or notifier.id in named_ids)
+    """Whether a notifier gets an event of this type: it does when it takes events and there is a way."""
+    found = ways(notifier, event_type=event_type, event_type_id=event_type_id, named_ids=named_ids)
+    return notifier.takes_events and any(leads for _, leads in found)
 
 
 class Router:
@@ -86,31 +118,35 @@ class Router:
         return {notifier.id: place for place, notifier in enumerate(self._notifiers)}
 
 
-def named_by_rules(
-    alerts: Iterable[Alert],
-    *,
-    alert_id: str | None = None,
-    metric: str | None = None,
-    container_type: str | None = None,
-    limits: Collection[float] = (),
-    send_when_below: bool | None = None,
-) -> frozenset[str]:
-    """The notifiers named by the alert rules that an alert event can have come from.
+def differences(alert: Alert, facts: AlertFacts) -> tuple[str, ...]:
+    """The fields of an alert rule by which an event that states these facts cannot have come from it, if any.
+
+    A rule over another metric is not looked at any further.
+    """
+    if alert.metric != facts.metric:
+        return ("metric",)
+    found: tuple[str, ...] = ()
+    if alert.disabled:
+        found += ("disabled",)
+    if facts.container_type is not None and facts.container_type != alert.container_type:
+        found += ("container_type",)
+    if facts.limits and alert.limit not in facts.limits:
+        found += ("limit",)
+    if facts.send_when_below is not None and facts.send_when_below != alert.send_when_below:
+        found += ("send_when_below",)
+    return found
+
+
+def matching_rules(alerts: Iterable[Alert], facts: AlertFacts) -> list[Alert]:
+    """The alert rules that an alert event can have come from.
 
     An event that carries `alert_id` comes from that rule; others are matched by metric and by each fact they state.
     """
-    named: set[str] = set()
-    for alert in alerts:
-        if alert_id is not None:
-            matches = alert.id == alert_id
-        else:
-            matches = (
-                not alert.disabled
-                and alert.metric == metric
-                and container_type in {None, alert.container_type}
-                and send_when_below in {None, alert.send_when_below}
-                and (not limits or alert.limit in limits)
-            )
-        if matches:
-            named.update(alert.notifiers)
-    return frozenset(named)
+    if facts.alert_id is not None:
+        return [alert for alert in alerts if alert.id == facts.alert_id]
+    return [alert for alert in alerts if not differences(alert, facts)]
+
+
+def named_by_rules(alerts: Iterable[Alert], facts: AlertFacts) -> frozenset[str]:
+    """The notifiers named by the alert rules that an alert event can have come from."""
+    return frozenset(notifier_id for alert in matching_rules(alerts, facts) for notifier_id in alert.notifiers)

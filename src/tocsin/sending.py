@@ -6,8 +6,9 @@ a platform may raise is caught here.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -123,17 +124,12 @@ class Sender:
         self, notifier: Notifier, event_id: str, body: bytes, delivery_id: str, number: int, on_end: OnEnd
     ) -> Sending:
         """Send one message; `on_end` is told once, and not before this returns."""
-        outgoing = Outgoing(
+        outgoing = outgoing_of(
+            notifier,
+            event_id=event_id,
+            body=body,
             delivery_id=delivery_id,
             attempt=number,
-            event_id=event_id,
-            app_id=notifier.app_id,
-            body=body,
-            render=_render,
-            notifier_id=notifier.id,
-            notifier_name=notifier.name,
-            type_data=notifier.type_data,
-            secret=notifier.secret,
             sent_at=self.clock.now(),
             unsubscribe_url=partial(self._unsubscribe_url, notifier.id),
         )
@@ -157,10 +153,7 @@ class Sender:
             sending.cut_short()
 
     async def _send_mails(self, platform: MailPlatform, outgoing: Outgoing) -> Response:
-        named: list[str] = []
-        for setting in platform.settings:
-            if setting.kind is SettingKind.MEMBERS:
-                named.extend(outgoing.type_data.get(setting.name) or ())
+        named = named_members(platform, outgoing.type_data)
         if named:
             members = tuple(await self._members_of(outgoing.app_id, named))
             outgoing = msgspec.structs.replace(outgoing, members=members)
@@ -202,6 +195,39 @@ class Sender:
             return _Ended(AttemptOutcome.RETRY, response, failure.reason, failure.message, asked)
         reason = Reason.GONE if word == DISABLE else Reason.REJECTED
         return _Ended(AttemptOutcome.FAILED, response, reason, f"{failure.message}, {CONTROL}: {word}", asked)
+
+
+def outgoing_of(
+    notifier: Notifier,
+    *,
+    event_id: str,
+    body: bytes,
+    delivery_id: str,
+    attempt: int,
+    sent_at: datetime,
+    unsubscribe_url: Callable[[str], str],
+) -> Outgoing:
+    """What a platform is given of one attempt; members are still to be looked up."""
+    return Outgoing(
+        delivery_id=delivery_id,
+        attempt=attempt,
+        event_id=event_id,
+        app_id=notifier.app_id,
+        body=body,
+        render=_render,
+        notifier_id=notifier.id,
+        notifier_name=notifier.name,
+        type_data=notifier.type_data,
+        secret=notifier.secret,
+        sent_at=sent_at,
+        unsubscribe_url=unsubscribe_url,
+    )
+
+
+def named_members(platform: MailPlatform, type_data: Mapping[str, Any]) -> list[str]:
+    """The ids of the users that a notifier's settings name."""
+    kinds = (setting.name for setting in platform.settings if setting.kind is SettingKind.MEMBERS)
+    return [user_id for name in kinds for user_id in type_data.get(name) or ()]
 
 
 def _render(body: bytes) -> Message:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
 from tocsin.apps import Apps
+from tocsin.explain import Explain
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.notifiers import Notifiers
@@ -17,6 +18,7 @@ class Verbs:
     notifiers: Notifiers
     alerts: Alerts
     history: History
+    explain: Explain
     ingest: Ingest
 
     def forget(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -23,6 +24,7 @@ from tocsin.egress import Egress
 from tocsin.egress.addresses import AddressPolicy, UrlRefused, check_url
 from tocsin.egress.mail import MAX_CONNECTIONS, Mailer
 from tocsin.errors import ConfigError
+from tocsin.explain import Explain
 from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
@@ -30,9 +32,10 @@ from tocsin.keyring import Keyring, load_or_make, parse_keys
 from tocsin.lanes import Lanes
 from tocsin.metrics import Metrics
 from tocsin.model import Notifier
-from tocsin.notifiers import Notifiers
+from tocsin.notifiers import Notifiers, waits_for_setup
 from tocsin.platforms import load_platforms
 from tocsin.platforms.base import HttpPlatform, Platform, SettingKind
+from tocsin.preview import Previews
 from tocsin.rates import Rates
 from tocsin.sending import Sender
 from tocsin.settings import Role, Settings
@@ -214,12 +217,29 @@ async def build(
         bearer_key=keyring.derive("bearer tokens"),
         issuer=public_url,
     )
+    history = History(store=store, clock=clock, platforms=platforms, ready=ready)
+    previews = Previews(
+        platforms=platforms,
+        members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
+        unsubscribe_url=unsubscribe.url,
+    )
+    explain = Explain(
+        store=store,
+        clock=clock,
+        catalogue=catalogue,
+        waits_for=partial(waits_for_setup, platforms, ready),
+        history=history,
+        ingest=ingest,
+        previews=previews,
+        schedule_seconds=settings.retry_schedule,
+    )
     verbs = Verbs(
         accounts=accounts,
         apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
-        history=History(store=store, clock=clock, platforms=platforms, ready=ready),
+        history=history,
+        explain=explain,
         ingest=ingest,
     )
     upkeep = None

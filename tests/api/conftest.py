@@ -21,12 +21,15 @@ from tocsin.apps import Apps
 from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
 from tocsin.dispatch import Dispatcher
+from tocsin.explain import Explain
 from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
-from tocsin.notifiers import Notifiers
+from tocsin.notifiers import Notifiers, waits_for_setup
 from tocsin.platforms import load_platforms
+from tocsin.preview import Previews
+from tocsin.store.members import list_members
 from tocsin.store.schema import deliveries, events, finished_deliveries
 from tocsin.store.sqlite import SqliteStore
 from tocsin.verbs import Verbs
@@ -134,12 +137,28 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         ready=READY,
         probe=_delivered,
     )
+    history = History(store=store, clock=clock, platforms=platforms, ready=READY)
+    previews = Previews(
+        platforms=platforms,
+        members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
+        unsubscribe_url=lambda notifier_id, address: f"{PUBLIC_URL}/unsubscribe/{notifier_id}{address}",
+    )
     verbs = Verbs(
         accounts=accounts,
         apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
-        history=History(store=store, clock=clock, platforms=platforms, ready=READY),
+        history=history,
+        explain=Explain(
+            store=store,
+            clock=clock,
+            catalogue=catalogue,
+            waits_for=partial(waits_for_setup, platforms, READY),
+            history=history,
+            ingest=ingest,
+            previews=previews,
+            schedule_seconds=(0, 60, 600),
+        ),
         ingest=ingest,
     )
     problems: dict[str, str] = {}

@@ -16,10 +16,10 @@ from tests.store.cast import APP
 from tocsin.errors import Conflict
 from tocsin.model import Delivery, DeliveryReason, DeliveryState
 from tocsin.store.chores import find_chores
-from tocsin.store.deliveries import DeliveryFilter, find_delivery, list_attempts, list_deliveries
+from tocsin.store.deliveries import DeliveryFilter, find_delivery, find_newest, list_attempts, list_deliveries
 from tocsin.store.endings import cancel_pending, cancel_pending_of_app, cancel_unwanted, expire, finish
-from tocsin.store.events import find_event
-from tocsin.store.fanouts import add_fanned_out, find_fanout
+from tocsin.store.events import find_event, find_received
+from tocsin.store.fanouts import add_fanned_out, find_fanout, list_owed
 from tocsin.store.leases import free_leases, list_due_notifiers, reap_leases
 from tocsin.store.replays import Chosen, Pace, count_replayable, first_free, list_candidates, replay, replay_chosen
 from tocsin.store.retention import prune
@@ -79,6 +79,7 @@ LISTS: dict[str, dict[str, Any]] = {
 VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     **{name: partial(list_page, **only) for name, only in LISTS.items()},
     "find delivery": lambda c: find_delivery(c, APP, "de-1"),
+    "newest deliveries": lambda c: find_newest(c, "e", ["no-1", "no-2"]),
     "attempts": lambda c: list_attempts(c, "de-1"),
     "replay": replay_what_is_gone,
     "missed": lambda c: list_candidates(c, MISSED, after=None, limit=10),
@@ -101,6 +102,8 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     "prune": lambda c: prune(c, finished_before=NOW, keys_before=NOW, limit=10),
     "chores": lambda c: find_chores(c, NOW),
     "event": lambda c: find_event(c, APP, "e"),
+    "event as received": lambda c: find_received(c, APP, "e"),
+    "owed": lambda c: list_owed(c, "e"),
     "events of app": lambda c: list_events_of_app(c, APP, limit=10, offset=20),
     "events before": lambda c: list_events_of_app(c, APP, limit=10, offset=0, before="e"),
     "events since": lambda c: list_events_of_app(c, APP, limit=10, offset=0, since=NOW),
@@ -142,6 +145,11 @@ BEST = {
     ],
     "list by event and notifier": ["finished_by_event (event_id=? AND notifier_id=?)"],
     "list by event and state": ["deliveries_first (event_id=?)", "deliveries_replays (event_id=?)"],
+    "newest deliveries": [
+        "finished_by_event (event_id=? AND notifier_id=?)",
+        "deliveries_first (event_id=? AND notifier_id=?)",
+        "deliveries_replays (event_id=? AND notifier_id=?)",
+    ],
     "list by notifier": ["deliveries_pending_by_notifier (notifier_id=?)", "finished_by_notifier (notifier_id=?)"],
     "list by notifier before": ["finished_by_notifier (notifier_id=? AND id<?)"],
     "list failed": ["finished_undelivered (notifier_id=?)"],

@@ -338,6 +338,7 @@ async def test_an_unknown_notifier_is_not_found(world: World, method: str, path:
         ("PUT", f"{ALERTS}/UNKNOWN", {"alert": {}}, "alert"),
         ("DELETE", f"{ALERTS}/UNKNOWN", None, "alert"),
         ("GET", "/v1/apps/my-app/events/UNKNOWN", None, "event"),
+        ("GET", "/v1/apps/my-app/events/UNKNOWN/explain", None, "event"),
         ("GET", "/v1/apps/my-app/deliveries/UNKNOWN", None, "delivery"),
         ("POST", "/v1/apps/my-app/deliveries/UNKNOWN/replay", None, "delivery"),
         ("PATCH", "/v1/apps/my-app/collaborators/UNKNOWN", {"collaborator": {"is_limited": True}}, "collaborator"),
@@ -383,6 +384,7 @@ async def test_an_unknown_path_says_where_to_look(world: World, path: str) -> No
         ("PATCH", "/v1/event_types", "GET, HEAD"),
         ("DELETE", "/v1/apps/my-app/events", "GET, HEAD, POST"),
         ("POST", "/v1/apps/my-app/deliveries", "GET, HEAD"),
+        ("GET", "/v1/apps/my-app/explain", "POST"),
         ("OPTIONS", "/v1/apps", "GET, HEAD, POST"),
     ],
 )

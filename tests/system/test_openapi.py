@@ -41,6 +41,8 @@ GET POST /v1/apps/:/alerts
 GET PATCH PUT DELETE /v1/apps/:/alerts/:
 GET POST /v1/apps/:/events
 GET /v1/apps/:/events/:
+GET /v1/apps/:/events/:/explain
+POST /v1/apps/:/explain
 GET /v1/events
 GET /v1/apps/:/deliveries
 GET /v1/apps/:/deliveries/:
@@ -53,6 +55,7 @@ PARAMETERS = {
     ("get", "/v1/apps/{}/events"): {"page", "per_page", "from", "before"},
     ("get", "/v1/events"): {"page", "per_page", "before"},
     ("get", "/v1/apps/{}/deliveries"): {"notifier_id", "event_id", "state", "before", "page", "per_page"},
+    ("get", "/v1/apps/{}/events/{}/explain"): {"notifier_id", "page", "per_page"},
     ("get", "/v1/notification_platforms/search"): {"name"},
     ("delete", "/v1/apps/{}"): {"current_name"},
     ("post", "/v1/apps/{}/events"): {"Idempotency-Key"},

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,21 @@ from tocsin.alerts import Alerts
 from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
 from tocsin.dispatch import Dispatcher
+from tocsin.explain import Explain
 from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ids import new_hex_id, new_uuid7
 from tocsin.ingest import Draft, Ingest
 from tocsin.model import App, Attempt, AttemptOutcome, Collaborator, Delivery, Notifier, Reason, User
 from tocsin.notifier_rules import NotifierWish, default_notifier
-from tocsin.notifiers import Notifiers
+from tocsin.notifiers import Notifiers, waits_for_setup
 from tocsin.platforms import load_platforms
+from tocsin.preview import Previews
 from tocsin.store import apps as app_verbs
 from tocsin.store import collaborators as collaborator_verbs
 from tocsin.store import users as user_verbs
 from tocsin.store.deliveries import DeliveryFilter
+from tocsin.store.members import list_members
 from tocsin.store.port import Settlement
 from tocsin.store.sqlite import SqliteStore
 
@@ -66,6 +70,7 @@ class World:
     notifiers: Notifiers
     alerts: Alerts
     history: History
+    explain: Explain
     probe: Probe
     app: App
     other_app: App
@@ -142,6 +147,12 @@ async def world(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[World]:
     )
     await store.write(collaborator_verbs.add_collaborator, shared)
     probe = Probe()
+    history = History(store=store, clock=clock, platforms=platforms, ready=ready)
+    previews = Previews(
+        platforms=platforms,
+        members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
+        unsubscribe_url=lambda notifier_id, address: f"https://tocsin.example.com/unsubscribe/{notifier_id}{address}",
+    )
     yield World(
         store=store,
         clock=clock,
@@ -158,7 +169,17 @@ async def world(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[World]:
             probe=probe,
         ),
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
-        history=History(store=store, clock=clock, platforms=platforms, ready=ready),
+        history=history,
+        explain=Explain(
+            store=store,
+            clock=clock,
+            catalogue=catalogue,
+            waits_for=partial(waits_for_setup, platforms, ready),
+            history=history,
+            ingest=ingest,
+            previews=previews,
+            schedule_seconds=(0, 60, 600),
+        ),
         probe=probe,
         app=app,
         other_app=other,

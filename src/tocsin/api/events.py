@@ -38,7 +38,9 @@ _KIND = re.compile(rf"\b(?:{'|'.join(_KINDS)})\b")
 _BYTE = re.compile(r"\(byte (\d+)\)")
 
 
-class _EventIn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class EventIn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An event as it stands in a body."""
+
     type: str | msgspec.UnsetType = msgspec.UNSET
     type_data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     user: EventUser | None = None
@@ -46,8 +48,8 @@ class _EventIn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class _RequestIn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    event: _EventIn | msgspec.UnsetType = msgspec.UNSET
-    events: list[_EventIn] | msgspec.UnsetType = msgspec.UNSET
+    event: EventIn | msgspec.UnsetType = msgspec.UNSET
+    events: list[EventIn] | msgspec.UnsetType = msgspec.UNSET
 
 
 _DECODER = msgspec.json.Decoder(_RequestIn)
@@ -155,12 +157,8 @@ def read_drafts(headers: Mapping[bytes, bytes], body: bytes) -> tuple[list[Draft
         if cloudevents.is_binary(headers):
             return [cloudevents.read_binary(headers, body)], False
         return _read_native(body)
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from error
-    except msgspec.DecodeError as error:
-        raise _malformed(error, body) from error
-    except UnicodeDecodeError as error:
-        raise Malformed(f"the body is not UTF-8: byte {error.start} is wrong") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise refusal_of(error, body, root="event") from error
 
 
 def _read_native(body: bytes) -> tuple[list[Draft], bool]:
@@ -168,13 +166,14 @@ def _read_native(body: bytes) -> tuple[list[Draft], bool]:
     if request.event is not msgspec.UNSET and request.events is not msgspec.UNSET:
         raise InvalidInput({"events": ["cannot stand beside event"]})
     if request.event is not msgspec.UNSET:
-        return [_draft(request.event, "")], False
+        return [draft_of(request.event, "")], False
     if request.events is msgspec.UNSET:
         raise InvalidInput({"event": ['is required: send {"event": {"type": "...", "type_data": {}}}']})
-    return [_draft(event, f"events[{position}].") for position, event in enumerate(request.events)], True
+    return [draft_of(event, f"events[{position}].") for position, event in enumerate(request.events)], True
 
 
-def _draft(event: _EventIn, where: str) -> Draft:
+def draft_of(event: EventIn, where: str) -> Draft:
+    """The event as `ingest` takes it; `where` stands before the fields that are named as wrong."""
     if event.type is msgspec.UNSET or event.type_data is msgspec.UNSET:
         missing = [name for name in ("type", "type_data") if getattr(event, name) is msgspec.UNSET]
         raise InvalidInput({where + name: ["is required"] for name in missing})
@@ -216,6 +215,13 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def refusal_of(error: msgspec.DecodeError | UnicodeDecodeError, body: bytes, *, root: str) -> Malformed | InvalidInput:
+    """What a client is told of a body that could not be read; fields are named by their place below the root key."""
+    if isinstance(error, UnicodeDecodeError):
+        return Malformed(f"the body is not UTF-8: byte {error.start} is wrong")
+    return _invalid(error, root) if isinstance(error, msgspec.ValidationError) else _malformed(error, body)
+
+
 def _malformed(error: msgspec.DecodeError, body: bytes) -> Malformed:
     found = _BYTE.search(str(error))
     if not body.strip():
@@ -226,12 +232,12 @@ def _malformed(error: msgspec.DecodeError, body: bytes) -> Malformed:
     return Malformed(f"the body is not valid JSON: line {line}, column {column}")
 
 
-def _invalid(error: msgspec.ValidationError) -> InvalidInput:
+def _invalid(error: msgspec.ValidationError, root: str) -> InvalidInput:
     match = _PLACE.match(str(error))
     path = (match["path"] if match else None) or "body"
     what = (match["what"] if match else str(error)).replace("`", "").replace(" | ", " or ")
     what = _KIND.sub(lambda found: _KINDS[found[0]], what)
-    field = path.removeprefix("event.").replace("[...]", "[]")
+    field = path.removeprefix(f"{root}.").replace("[...]", "[]")
     return InvalidInput({field: [what[:1].lower() + what[1:]]})
 
 

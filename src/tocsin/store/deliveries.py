@@ -1,6 +1,6 @@
 """Deliveries and their attempts: how they are looked at, those under way and those in the history as one list."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -96,6 +96,23 @@ def _ids(table: sa.FromClause, app_id: str, only: DeliveryFilter, *, is_narrowed
     if only.notifier_id is not None:
         ids = ids.where(table.c.notifier_id == only.notifier_id)
     return ids if only.before is None else ids.where(table.c.id < only.before)
+
+
+def find_newest(connection: sa.Connection, event_id: str, notifier_ids: Collection[str]) -> dict[str, Delivery]:
+    """The newest delivery of an event to each of these notifiers that has one, by notifier."""
+    newest: dict[str, str] = {}
+    # First deliveries and replays apart, so that an index serves each.
+    for table, where in (
+        (finished_deliveries, sa.true()),
+        (deliveries, deliveries.c.replay_of.is_(None)),
+        (deliveries, deliveries.c.replay_of.is_not(None)),
+    ):
+        found = sa.select(table.c.notifier_id, sa.func.max(table.c.id).label("id")).where(
+            table.c.event_id == event_id, table.c.notifier_id.in_(notifier_ids), where
+        )
+        for row in connection.execute(found.group_by(table.c.notifier_id)):
+            newest[row.notifier_id] = max(row.id, newest.get(row.notifier_id, ""))
+    return {delivery.notifier_id: delivery for delivery in _find(connection, list(newest.values())).values()}
 
 
 def find_delivery(connection: sa.Connection, app_id: str, delivery_id: str) -> Delivery | None:

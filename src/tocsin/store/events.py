@@ -66,3 +66,14 @@ def find_event(connection: sa.Connection, app_id: str, event_id: str) -> bytes |
     """The body of an app's event."""
     statement = sa.select(events.c.body).where(events.c.id == event_id, events.c.app_id == app_id)
     return connection.execute(statement).scalar_one_or_none()
+
+
+def find_received(connection: sa.Connection, app_id: str, event_id: str) -> NewEvent | None:
+    """An app's event as it was stored; what only its storing needed is not kept."""
+    statement = sa.select(events).where(events.c.id == event_id, events.c.app_id == app_id)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    return NewEvent(
+        id=row.id, app_id=row.app_id, user_id=row.user_id, type=row.type, body=row.body, received_at=row.received_at
+    )

@@ -19,6 +19,13 @@ def find_fanout(connection: sa.Connection) -> "sa.Row[Any] | None":
     return connection.execute(statement).one_or_none()
 
 
+def list_owed(connection: sa.Connection, event_id: str) -> frozenset[str]:
+    """The notifiers that an event's deliveries are still to be made for."""
+    statement = sa.select(fanouts.c.notifier_ids, fanouts.c.done_count).where(fanouts.c.event_id == event_id)
+    row = connection.execute(statement).one_or_none()
+    return frozenset() if row is None else frozenset(row.notifier_ids[row.done_count :])
+
+
 @conducts(Conduct(takes_turn=False, changes_nouns=False))
 def add_fanned_out(
     connection: sa.Connection,

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from tocsin.model import Alert, Attempt, DeliveryReason, DeliveryState, Notifier
-from tocsin.routing import Router
+from tocsin.routing import AlertFacts, Router
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,16 +58,6 @@ Wake = Callable[[frozenset[str] | None], None]
 
 INLINE_FANOUT = 200
 """Deliveries made inside the ingest transaction; an event with more notifiers records the duty to make them."""
-
-
-class AlertFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What an `alert` event says of the rule that fired, as far as it says it."""
-
-    alert_id: str | None = None
-    metric: str | None = None
-    container_type: str | None = None
-    limits: tuple[float, ...] = ()
-    send_when_below: bool | None = None
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
