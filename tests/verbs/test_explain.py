@@ -122,8 +122,8 @@ async def test_the_first_step_tells_whether_the_notifier_was_there(world: World)
         ({"active": False, "state": NotifierState.OFF}, "active", ["switched off"]),
         (
             {"active": False, "state": NotifierState.DISABLED, "state_reason": "five days of 500"},
-            "active",
-            ["disabled by the system: five days of 500"],
+            "state",
+            ["it is disabled: five days of 500"],
         ),
         ({"state": NotifierState.PAUSED, "state_reason": "by its owner"}, "state", ["it is paused: by its owner"]),
         ({"state": NotifierState.HOLDING}, "state", ["it is holding", "until 20"]),
