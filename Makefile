@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run setup test test-long check fix bench bench-growth lock
+.PHONY: help run setup test test-long check fix bench bench-growth faults soak lock
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -59,6 +59,14 @@ bench: .venv/.bench ## Print the benchmark table (under 15 minutes).
 
 bench-growth: .venv/.bench ## Measure how speed holds as the database grows (hours; goes on where it was broken off).
 	@$(BIN)/python -m benchmarks.growth $(ARGS)
+
+faults: .venv/.dev ## Inject faults, and refresh docs/reliability.md (90 minutes; goes on where it was broken off).
+	@tests/install-debian-packages
+	@$(BIN)/python -m faults --report $(ARGS)
+
+soak: .venv/.dev ## Half an hour of steady load, on the same page.
+	@tests/install-debian-packages
+	@$(BIN)/python -m faults --soak --report $(ARGS)
 
 lock: ## Pin the dependencies anew (needs uv).
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build --group dev pyproject.toml -o requirements/dev.txt

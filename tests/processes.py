@@ -117,15 +117,36 @@ class Installation:
             "TOCSIN_SECRET_KEY": SECRET_KEY,
             **settings,
         }
+        self.processes: list[Process] = []
         self._only = self.add_process("all", name="server")
         self.url = self._only.url
         self.port = self._only.port
         self.log = self._only.log
 
-    def add_process(self, role: Role, *, name: str, host: str = "127.0.0.1", within: Sequence[str] = ()) -> Process:
-        """A process of this installation, not started yet. `within` is a command that runs a command elsewhere."""
-        command = [*within, TOCSIN, "serve", *(["--role", role] if role != "all" else [])]
-        return Process(name, command, self.environment, self.folder, port=free_port(), host=host)
+    def add_process(
+        self,
+        role: Role,
+        *,
+        name: str,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+        program: Sequence[str | Path] = (TOCSIN,),
+        **settings: str,
+    ) -> Process:
+        """A process of this installation, not started yet, with more settings than the others if they are given.
+
+        `within` is a command that runs a command elsewhere; `program` stands in the place of Tocsin's.
+        """
+        command = [*within, *program, "serve", *(["--role", role] if role != "all" else [])]
+        process = Process(name, command, {**self.environment, **settings}, self.folder, port=free_port(), host=host)
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill whatever still runs."""
+        for process in self.processes:
+            if process.is_running:
+                process.kill()
 
     def run(self, *arguments: str, given: str = "") -> str:
         """Run an operator command to its end; answers with its standard output, stripped."""
@@ -145,6 +166,13 @@ class Installation:
     def serve(self) -> None:
         """Start the server and wait until it is ready."""
         self._only.start()
+
+    def launch(self) -> None:
+        """Start the server without waiting."""
+        self._only.launch()
+
+    def wait_until_ready(self) -> None:
+        self._only.wait_until_ready()
 
     def kill(self) -> None:
         self._only.kill()

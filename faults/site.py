@@ -1,0 +1,150 @@
+"""An installation under test with its receiver and its producer: what nearly every scenario begins with."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from benchmarks.bench import say
+from faults import checker
+from faults.checker import Evidence, Route
+from faults.database import read_holdings, wait_until_none_is_live
+from faults.producer import Producer
+from faults.sink import Sink
+from tests.processes import Installation
+from tocsin.retry import DEFAULT_SCHEDULE_SECONDS
+
+WEBHOOK = "5982f145d48c3600273ef08a"
+QUICK = {"TOCSIN_DELIVERY_TIMEOUT": "1", "TOCSIN_RETRY_SCHEDULE": "0,0.2,0.5,1,2,5,5,5,5,5,5,5,5,5"}
+"""Short leases, and retries within seconds."""
+
+LEASE_SECONDS = 17
+"""How long a lease lasts with QUICK."""
+
+
+class Site:
+    """`installation` runs, or not, as the scenario wants; `url` is where one of its APIs listens."""
+
+    def __init__(self, folder: Path, installation: Installation, token: str, sink: Sink) -> None:
+        self.folder = folder
+        self.installation = installation
+        self.token = token
+        self.sink = sink
+        self.routes: list[Route] = []
+        self.secrets: dict[str, str] = {}
+        """Signing secrets by the receiver's path."""
+
+    @property
+    def database_url(self) -> str:
+        return self.installation.environment["TOCSIN_DATABASE_URL"]
+
+    async def add_app(self, url: str, *, name: str = "my-app", paths: Sequence[str] = ("/1",), port: int = 0) -> None:
+        """An app at a running API with a notifier for each of the receiver's paths, which gets all its events."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        async with httpx.AsyncClient(base_url=f"{url}/v1", headers=headers, timeout=20) as client:
+            await _created(client, "/apps", {"app": {"name": name}})
+            for default in (await client.get(f"/apps/{name}/notifiers")).json()["notifiers"]:
+                await client.delete(f"/apps/{name}/notifiers/{default['id']}")
+            for path in paths:
+                given = {
+                    "platform_id": WEBHOOK,
+                    "name": f"to {path}",
+                    "send_all_events": True,
+                    "type_data": {"webhook_url": self.sink.url(path, port=port)},
+                }
+                added = await _created(client, f"/apps/{name}/notifiers", {"notifier": given})
+                notifier_id = added["notifier"]["id"]
+                self.routes.append(Route(app=name, notifier_id=notifier_id, path=path))
+                found = await client.get(f"/apps/{name}/notifiers/{notifier_id}/secret")
+                self.secrets[path] = found.json()["secret"]
+        await self.sink.check_signatures(self.secrets)
+
+    @asynccontextmanager
+    async def producing(self, urls: Sequence[str]) -> AsyncIterator[Producer]:
+        """A producer for all apps of the site."""
+        apps = list(dict.fromkeys(route.app for route in self.routes))
+        async with Producer.started(urls, self.token, self.folder, apps=apps) as producer:
+            yield producer
+
+    async def wait_until_delivered(
+        self, producer: Producer, *, paths: Sequence[str] = (), within_seconds: float
+    ) -> Mapping[str, Any]:
+        """Wait until all that was accepted has arrived, and is on record; answers with what did not, by path."""
+        wanted: dict[str, list[int]] = {}
+        for route in self.routes:
+            if not paths or route.path in paths:
+                numbers = [one.number for one in producer.accepted.values() if one.app == route.app]
+                wanted.setdefault(route.path, []).extend(numbers)
+        missing = await self.sink.wait_for(wanted, within_seconds=within_seconds)
+        if not missing and not paths:
+            await wait_until_none_is_live(self.database_url, within_seconds=10)
+        return missing
+
+    async def evidence(self, producer: Producer, examine: Callable[[], list[str]] | None = None) -> Evidence:
+        """Everything that is known now. `examine` has PostgreSQL look for damage."""
+        schedule = self.installation.environment.get("TOCSIN_RETRY_SCHEDULE")
+        return Evidence(
+            accepted=await asyncio.to_thread(producer.logged),
+            sent=producer.sent,
+            arrivals=await asyncio.to_thread(self.sink.arrivals),
+            routes=self.routes,
+            holdings=await read_holdings(self.database_url, examine),
+            replays=producer.replays,
+            schedule_seconds=[float(step) for step in schedule.split(",")] if schedule else DEFAULT_SCHEDULE_SECONDS,
+        )
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """What one part of a scenario found: added up over the parts, and kept between runs."""
+
+    faults: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    in_doubt: int = 0
+    """Attempts whose outcome nobody learned: they were under way, or about to be, when their process ended."""
+
+    violations: dict[str, list[str]] = {}
+    seconds: dict[str, list[float]] = {}
+    """Times that were measured, by name."""
+
+
+def tally(evidence: Evidence, *, faults: int, seconds: Mapping[str, list[float]] | None = None) -> Tally:
+    """What the checker says of a part."""
+    return Tally(
+        faults=faults,
+        accepted=len(evidence.accepted),
+        duplicates=len(checker.duplicates(evidence)),
+        in_doubt=sum(row.outcome == "unknown" for row in evidence.holdings.attempts),
+        violations=_told(checker.check(evidence)),
+        seconds=dict(seconds or {}),
+    )
+
+
+def _told(violations: dict[str, list[str]]) -> dict[str, list[str]]:
+    for name, found in violations.items():
+        for words in found[:3]:
+            say(f"  {name}: {words}")
+    return {name: found[:1000] for name, found in violations.items()}
+
+
+@asynccontextmanager
+async def sqlite_site(folder: Path, settings: Mapping[str, str] = QUICK, *, ports: int = 1) -> AsyncIterator[Site]:
+    """One process on SQLite, not started yet, with a user; whatever of it still runs at the end is killed."""
+    installation = Installation(folder, **settings)
+    async with Sink.started(folder, ports=ports) as sink:
+        token = await asyncio.to_thread(installation.add_user)
+        try:
+            yield Site(folder, installation, token, sink)
+        finally:
+            installation.end()
+
+
+async def _created(client: httpx.AsyncClient, path: str, given: object) -> Any:
+    response = await client.post(path, json=given)
+    if response.status_code != 201:
+        raise RuntimeError(f"{path}: {response.status_code} {response.text}")
+    return response.json()
