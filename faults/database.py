@@ -76,8 +76,8 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     """What the database's own examination says against its file."""
 
 
-async def read_holdings(url: str, examine: Callable[[], list[str]] | None = None) -> Holdings:
-    """Everything in one snapshot. SQLite is examined here; `examine` does so for PostgreSQL."""
+async def read_holdings(url: str, examine: Callable[[], list[str]] = list) -> Holdings:
+    """Everything in one snapshot. SQLite's file is examined by itself; `examine` says what else is wrong."""
     if url.startswith(SQLITE):
         return await asyncio.to_thread(_read_sqlite, Path(url.removeprefix(SQLITE)))
     connection = await asyncpg.connect(url)
@@ -86,7 +86,7 @@ async def read_holdings(url: str, examine: Callable[[], list[str]] | None = None
             rows = {sql: await connection.fetch(sql) for sql in (_LIVE, _FINISHED, _ATTEMPTS, _EVENTS, _KEYS)}
     finally:
         await connection.close()
-    return _holdings(rows, damage=examine() if examine else [])
+    return _holdings(rows, damage=await asyncio.to_thread(examine))
 
 
 def _read_sqlite(path: Path) -> Holdings:

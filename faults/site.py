@@ -1,7 +1,8 @@
 """An installation under test with its receiver and its producer: what nearly every scenario begins with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import subprocess
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from benchmarks.bench import say
 from faults import checker
 from faults.checker import Evidence, Route
 from faults.database import read_holdings, wait_until_none_is_live
+from faults.fleet import Fleet
 from faults.producer import Producer
 from faults.sink import Sink
+from tests.postgres import PostgresServer
 from tests.processes import Installation
+from tests.proxy import Proxy
 from tocsin.retry import DEFAULT_SCHEDULE_SECONDS
 
 WEBHOOK = "5982f145d48c3600273ef08a"
@@ -39,8 +43,13 @@ class Site:
         """Signing secrets by the receiver's path."""
 
     @property
-    def database_url(self) -> str:
+    def direct_url(self) -> str:
+        """The database, past whatever is put in between."""
         return self.installation.environment["TOCSIN_DATABASE_URL"]
+
+    def examine(self) -> list[str]:
+        """What there is to say against the database beside what reading it says."""
+        return []
 
     async def add_app(self, url: str, *, name: str = "my-app", paths: Sequence[str] = ("/1",), port: int = 0) -> None:
         """An app at a running API with a notifier for each of the receiver's paths, which gets all its events."""
@@ -81,18 +90,18 @@ class Site:
                 wanted.setdefault(route.path, []).extend(numbers)
         missing = await self.sink.wait_for(wanted, within_seconds=within_seconds)
         if not missing and not paths:
-            await wait_until_none_is_live(self.database_url, within_seconds=10)
+            await wait_until_none_is_live(self.direct_url, within_seconds=10)
         return missing
 
-    async def evidence(self, producer: Producer, examine: Callable[[], list[str]] | None = None) -> Evidence:
-        """Everything that is known now. `examine` has PostgreSQL look for damage."""
+    async def evidence(self, producer: Producer) -> Evidence:
+        """Everything that is known now."""
         schedule = self.installation.environment.get("TOCSIN_RETRY_SCHEDULE")
         return Evidence(
             accepted=await asyncio.to_thread(producer.logged),
             sent=producer.sent,
             arrivals=await asyncio.to_thread(self.sink.arrivals),
             routes=self.routes,
-            holdings=await read_holdings(self.database_url, examine),
+            holdings=await read_holdings(self.direct_url, self.examine),
             replays=producer.replays,
             schedule_seconds=[float(step) for step in schedule.split(",")] if schedule else DEFAULT_SCHEDULE_SECONDS,
         )
@@ -140,7 +149,56 @@ async def sqlite_site(folder: Path, settings: Mapping[str, str] = QUICK, *, port
         try:
             yield Site(folder, installation, token, sink)
         finally:
-            installation.end()
+            await asyncio.to_thread(installation.end)
+
+
+class PostgresSite(Site):
+    """Several processes on a PostgreSQL of their own, reached through a proxy."""
+
+    fleet: Fleet
+    server: PostgresServer
+    proxy: Proxy
+    database: str
+
+    @property
+    def direct_url(self) -> str:
+        """The database past the proxy."""
+        return self.server.url(self.database)
+
+    def examine(self) -> list[str]:
+        """What pg_amcheck, where it is installed, says against tables and indexes."""
+        program = self.server.programs / "pg_amcheck"
+        if not program.exists():
+            return []
+        command = [str(program), "--install-missing", "--heapallindexed", "-d", self.direct_url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        return done.stdout.splitlines() if done.returncode else []
+
+
+@asynccontextmanager
+async def postgres_site(
+    folder: Path,
+    settings: Mapping[str, str] = QUICK,
+    *,
+    apis: int = 1,
+    workers: int = 1,
+    ports: int = 1,
+    server_settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[PostgresSite]:
+    """API and worker processes, not started yet, with a user; whatever of them still runs at the end is killed."""
+    with PostgresServer.started(server_settings) as server:
+        async with Proxy.started(server.port) as proxy, Sink.started(folder, ports=ports) as sink:
+            await asyncio.to_thread(server.add_database, "tocsin")
+            installation = Installation(folder, database_url=proxy.url("tocsin"), **settings)
+            await asyncio.to_thread(installation.run, "migrate")
+            token = await asyncio.to_thread(installation.add_user)
+            site = PostgresSite(folder, installation, token, sink)
+            site.server, site.proxy, site.database = server, proxy, "tocsin"
+            site.fleet = Fleet(installation, apis=apis, workers=workers)
+            try:
+                yield site
+            finally:
+                await asyncio.to_thread(installation.end)
 
 
 async def _created(client: httpx.AsyncClient, path: str, given: object) -> Any:

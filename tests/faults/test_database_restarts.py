@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from faults.fleet import Fleet, Look
 from tests.conftest import Place
-from tests.faults.fleet import Fleet, Look
 from tests.line import receiving
 from tests.load import Arrivals, Producer
 from tests.postgres import PostgresServer

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from faults.fleet import Look
 from tests.conftest import Place
 from tests.faults.conftest import LEASE_SECONDS
-from tests.faults.fleet import Look
 from tests.line import receiving
 from tests.load import Arrivals, Producer
 from tests.processes import Installation

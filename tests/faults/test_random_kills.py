@@ -5,9 +5,9 @@ import random
 
 import pytest
 
+from faults.fleet import Fleet, Look
 from tests.conftest import Place
 from tests.faults.conftest import LEASE_SECONDS
-from tests.faults.fleet import Fleet, Look
 from tests.line import receiving
 from tests.load import Arrivals, Producer
 from tests.processes import Installation, Process

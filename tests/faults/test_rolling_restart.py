@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from faults.fleet import Fleet, Look
 from tests.conftest import Place
-from tests.faults.fleet import Fleet, Look
 from tests.line import receiving
 from tests.load import Arrivals, Producer
 from tests.processes import Installation
