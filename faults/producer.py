@@ -19,7 +19,9 @@ import msgspec
 from faults.records import Accepted, read_lines, sha
 
 EVENT_TYPE = "restart"
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+"""Before an event is posted again; doubled each time. New events show when an API is back, for they do not wait."""
+
 REQUEST_SECONDS = 20
 UNDER_WAY_AT_MOST = 2000
 """Requests of an open loop at once; beyond that it skips its turn rather than fill memory."""
@@ -107,7 +109,7 @@ class Producer:
                 raise RuntimeError(f"event {number} was answered with {status}: {body[:300]!r}")
             if is_to_stop():
                 return
-            await asyncio.sleep(PAUSE_SECONDS)  # nothing tells when the server is back
+            await asyncio.sleep(min(PAUSE_SECONDS * 2 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS))
 
     async def post_all(self, total: int, *, lanes: int = 16) -> None:
         """Closed loop: so many events, each lane's next as soon as its last was accepted."""

@@ -38,7 +38,7 @@ class Process:
         self.url = f"http://{host}:{port}"
         self.log = folder / f"{name}.log"
         self._command = [*command, "--host", host, "--port", str(port)]
-        self._environment = environment
+        self.environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
 
@@ -59,7 +59,7 @@ class Process:
         assert not self.is_running
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=self.log.parent, stdout=log, stderr=log
+                self._command, env=self.environment, cwd=self.log.parent, stdout=log, stderr=log
             )
         self._guard = Guard(self._process.pid)
 

@@ -1,0 +1,109 @@
+"""F1b: the process on SQLite ends at each point of its work where something could be half done."""
+
+import asyncio
+import random
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.subjects import ROOT
+from faults.ageing import take_back
+from faults.checker import figures
+from faults.scenario import Context, Figure, Part, Scenario
+from faults.scenarios.kills import duplicates
+from faults.site import Site, Tally, sqlite_site, tally
+from tests.processes import Process
+from tocsin.store.sqlite.database import database_path
+
+POINTS = (
+    "after_insert",
+    "before_commit",
+    "after_commit",
+    "before_201",
+    "after_claim",
+    "after_send",
+    "before_ack",
+    "after_ack",
+    "mid_checkpoint",
+    "mid_migration",
+)
+TIMES = 20
+PER_SECOND = 50
+KILLED, TOO_LATE = 137, 138
+PASSINGS = {"mid_checkpoint": (20, 60), "mid_migration": (1, 15)}
+USUAL_PASSINGS = (1, 40)
+
+
+async def run(context: Context) -> list[Figure]:
+    if context.is_smoke:
+        parts = {"all": await context.keep("every point", Tally, partial(_crash, POINTS))}
+    else:
+        parts = {point: await context.keep(point, Tally, partial(_crash, [point] * TIMES)) for point in POINTS}
+    found = list(parts.values())
+    late = sum(len(part.seconds.get("too late", [])) for part in found)
+    return [
+        Figure(name="crashes", value=sum(part.faults for part in found)),
+        Figure(name="events accepted", value=sum(part.accepted for part in found)),
+        *figures(part.violations for part in found),
+        *duplicates(found),
+        *(figure for point, part in parts.items() for figure in _of_point(point, part)),
+        Figure(name="checkpoints that were over before they could be broken off", value=late),
+    ]
+
+
+def _of_point(point: str, part: Tally) -> list[Figure]:
+    return [
+        Figure(name=f"{point}: lost", value=len(part.violations["I1"]), target="= 0"),
+        Figure(name=f"{point}: duplicates", value=part.duplicates, target=f"<= {part.in_doubt} in doubt"),
+    ]
+
+
+async def _crash(points: Sequence[str], part: Part) -> Tally:
+    async with sqlite_site(part.folder) as site:
+        program: list[str | Path] = [sys.executable, "-P", ROOT / "faults" / "crashing.py"]
+        crashing = site.installation.add_process("all", name="crashing", program=program)
+        _arm(crashing, "none", part.chance)
+        await asyncio.to_thread(crashing.start)
+        await site.add_app(crashing.url)
+        await site.sink.behave("/1", "fail_first")  # so that all is claimed once
+        async with site.producing([crashing.url]) as producer:
+            enough = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(producer.post_steadily(enough, per_second=PER_SECOND))
+                statuses = [await _crash_once(site, crashing, point, part.chance) for point in points]
+                _arm(crashing, "none", part.chance)
+                await asyncio.to_thread(crashing.start)
+                enough.set()
+            await site.wait_until_delivered(producer, within_seconds=60)
+            await producer.use_keys_again(sorted(producer.accepted)[::50])
+            await asyncio.to_thread(crashing.stop)
+            seconds = {"too late": [1.0 for status in statuses if status == TOO_LATE]}
+            return tally(await site.evidence(producer), faults=len(statuses), seconds=seconds)
+
+
+async def _crash_once(site: Site, crashing: Process, point: str, chance: random.Random) -> int:
+    """Let it run until it has crashed, and answer with its exit status. It may be running or not."""
+    if crashing.is_running:
+        await asyncio.to_thread(crashing.kill)
+    if point == "mid_migration":
+        await asyncio.to_thread(take_back, database_path(site.direct_url))
+    _arm(crashing, point, chance)
+    crashing.launch()
+    status = await asyncio.to_thread(crashing.wait)
+    if status not in (KILLED, TOO_LATE):
+        raise RuntimeError(f"{point}: it ended with {status}: {crashing.log.read_text()[-2000:]}")
+    return status
+
+
+def _arm(crashing: Process, point: str, chance: random.Random) -> None:
+    passing = chance.randint(*PASSINGS.get(point, USUAL_PASSINGS))
+    crashing.environment["FAULTS_CRASH"] = f"{point}:{passing}"
+
+
+F1b = Scenario(
+    id="F1b",
+    title="a crash at each point of the work, on SQLite",
+    fault="The process ends itself without a trace at a named point, at a passing of chance, under 50 events/s.",
+    run=run,
+)
