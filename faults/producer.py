@@ -36,6 +36,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int
     url: str
     status: int
+    has_retry_after: bool = False
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ class Producer:
             if status == 201:
                 await self._accept(number, body, sent_ns=sent_ns, tries=tries)
                 return
-            if status not in (LOST, 429, 503, 507):
+            if status not in (LOST, 429) and status < 500:
                 raise RuntimeError(f"event {number} was answered with {status}: {body[:300]!r}")
             if is_to_stop():
                 return
@@ -190,11 +191,12 @@ class Producer:
         try:
             async with self._session.post(address, data=body, headers=headers) as response:
                 answered = await response.read()
-                status = response.status
+                status, has_retry_after = response.status, "retry-after" in response.headers
         except (aiohttp.ClientError, TimeoutError, ConnectionError):
-            status, answered = LOST, b""
+            status, answered, has_retry_after = LOST, b"", False
+        answer = Answered(at_ns=time.monotonic_ns(), url=url, status=status, has_retry_after=has_retry_after)
         async with self._changed:
-            self.answers.append(Answered(at_ns=time.monotonic_ns(), url=url, status=status))
+            self.answers.append(answer)
             self._changed.notify_all()
         return status, answered
 

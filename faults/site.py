@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 
-from benchmarks.bench import say
-from faults import checker
 from faults.checker import Evidence, Route
 from faults.database import read_holdings, wait_until_none_is_live
 from faults.fleet import Fleet
 from faults.producer import Producer
 from faults.sink import Sink
+from faults.tally import Tally, tally
 from tests.postgres import PostgresServer
 from tests.processes import Installation
 from tests.proxy import Proxy
 from tocsin.retry import DEFAULT_SCHEDULE_SECONDS
+
+__all__ = ["LEASE_SECONDS", "QUICK", "PostgresSite", "Site", "Tally", "postgres_site", "sqlite_site", "tally"]
 
 WEBHOOK = "5982f145d48c3600273ef08a"
 QUICK = {"TOCSIN_DELIVERY_TIMEOUT": "1", "TOCSIN_RETRY_SCHEDULE": "0,0.2,0.5,1,2,5,5,5,5,5,5,5,5,5"}
@@ -105,39 +105,6 @@ class Site:
             replays=producer.replays,
             schedule_seconds=[float(step) for step in schedule.split(",")] if schedule else DEFAULT_SCHEDULE_SECONDS,
         )
-
-
-class Tally(msgspec.Struct, kw_only=True):
-    """What one part of a scenario found: added up over the parts, and kept between runs."""
-
-    faults: int = 0
-    accepted: int = 0
-    duplicates: int = 0
-    in_doubt: int = 0
-    """Attempts whose outcome nobody learned: they were under way, or about to be, when their process ended."""
-
-    violations: dict[str, list[str]] = {}
-    seconds: dict[str, list[float]] = {}
-    """Times that were measured, by name."""
-
-
-def tally(evidence: Evidence, *, faults: int, seconds: Mapping[str, list[float]] | None = None) -> Tally:
-    """What the checker says of a part."""
-    return Tally(
-        faults=faults,
-        accepted=len(evidence.accepted),
-        duplicates=len(checker.duplicates(evidence)),
-        in_doubt=sum(row.outcome == "unknown" for row in evidence.holdings.attempts),
-        violations=_told(checker.check(evidence)),
-        seconds=dict(seconds or {}),
-    )
-
-
-def _told(violations: dict[str, list[str]]) -> dict[str, list[str]]:
-    for name, found in violations.items():
-        for words in found[:3]:
-            say(f"  {name}: {words}")
-    return {name: found[:1000] for name, found in violations.items()}
 
 
 @asynccontextmanager

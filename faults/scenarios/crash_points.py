@@ -9,10 +9,9 @@ from pathlib import Path
 
 from benchmarks.subjects import ROOT
 from faults.ageing import take_back
-from faults.checker import figures
 from faults.scenario import Context, Figure, Part, Scenario
-from faults.scenarios.kills import duplicates
-from faults.site import Site, Tally, sqlite_site, tally
+from faults.site import Site, sqlite_site
+from faults.tally import Tally, counted, summary, tally
 from tests.processes import Process
 from tocsin.store.sqlite.database import database_path
 
@@ -30,6 +29,7 @@ POINTS = (
 )
 TIMES = 20
 PER_SECOND = 50
+OVER_FIRST = "checkpoints that were over before they could be broken off"
 KILLED, TOO_LATE = 137, 138
 PASSINGS = {"mid_checkpoint": (20, 60), "mid_migration": (1, 15)}
 USUAL_PASSINGS = (1, 40)
@@ -41,14 +41,10 @@ async def run(context: Context) -> list[Figure]:
     else:
         parts = {point: await context.keep(point, Tally, partial(_crash, [point] * TIMES)) for point in POINTS}
     found = list(parts.values())
-    late = sum(len(part.seconds.get("too late", [])) for part in found)
     return [
-        Figure(name="crashes", value=sum(part.faults for part in found)),
-        Figure(name="events accepted", value=sum(part.accepted for part in found)),
-        *figures(part.violations for part in found),
-        *duplicates(found),
+        *summary(found, "crashes"),
         *(figure for point, part in parts.items() for figure in _of_point(point, part)),
-        Figure(name="checkpoints that were over before they could be broken off", value=late),
+        counted(found, OVER_FIRST),
     ]
 
 
@@ -78,8 +74,8 @@ async def _crash(points: Sequence[str], part: Part) -> Tally:
             await site.wait_until_delivered(producer, within_seconds=60)
             await producer.use_keys_again(sorted(producer.accepted)[::50])
             await asyncio.to_thread(crashing.stop)
-            seconds = {"too late": [1.0 for status in statuses if status == TOO_LATE]}
-            return tally(await site.evidence(producer), faults=len(statuses), seconds=seconds)
+            over_first = statuses.count(TOO_LATE)
+            return tally(await site.evidence(producer), faults=len(statuses), counts={OVER_FIRST: over_first})
 
 
 async def _crash_once(site: Site, crashing: Process, point: str, chance: random.Random) -> int:

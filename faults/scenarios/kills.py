@@ -3,16 +3,16 @@
 import asyncio
 import time
 from functools import partial
-from statistics import quantiles
 
-from faults.checker import figures
 from faults.nemesis import schedule
 from faults.producer import Producer
 from faults.scenario import Context, Figure, Part, Scenario
-from faults.site import Site, Tally, sqlite_site, tally
+from faults.site import Site, sqlite_site
+from faults.tally import Tally, summary, tally, times
 
 KILLS, KILLS_A_PART = 200, 20
 PER_SECOND = 200
+READY, FIRST = "from start to readiness", "from readiness to the first delivery"
 
 
 async def run(context: Context) -> list[Figure]:
@@ -23,36 +23,9 @@ async def run(context: Context) -> list[Figure]:
         for number in range(1, kills // at_once + 1)
     ]
     return [
-        Figure(name="kills", value=sum(part.faults for part in parts)),
-        Figure(name="events accepted", value=sum(part.accepted for part in parts)),
-        *figures(part.violations for part in parts),
-        *duplicates(parts),
-        *spread("from start to readiness", [one for part in parts for one in part.seconds["ready"]]),
-        *spread(
-            "from readiness to the first delivery", [one for part in parts for one in part.seconds["first"]], "<= 1 s"
-        ),
-    ]
-
-
-def duplicates(parts: list[Tally]) -> list[Figure]:
-    """How often something arrived twice, against what was in doubt as processes ended."""
-    total, in_doubt = sum(part.duplicates for part in parts), sum(part.in_doubt for part in parts)
-    faults, accepted = sum(part.faults for part in parts), sum(part.accepted for part in parts)
-    return [
-        Figure(name="duplicates", value=total, target=f"<= {in_doubt} in doubt"),
-        Figure(name="duplicates a fault", value=total / max(faults, 1)),
-        Figure(name="duplicates in 10,000 events", value=total / max(accepted, 1) * 10_000),
-    ]
-
-
-def spread(name: str, seconds: list[float], target: str = "") -> list[Figure]:
-    """The median, and the 99th percentile with its target."""
-    if not seconds:
-        return []
-    cuts = quantiles([*seconds, *seconds], n=100, method="inclusive")
-    return [
-        Figure(name=f"{name}, p50", value=cuts[49], unit="s"),
-        Figure(name=f"{name}, p99", value=cuts[98], unit="s", target=target),
+        *summary(parts, "kills"),
+        *times(parts, READY),
+        *times(parts, FIRST, "<= 1 s"),
     ]
 
 
@@ -60,8 +33,9 @@ async def _kill_under_load(kills: int, part: Part) -> Tally:
     async with sqlite_site(part.folder) as site:
         await asyncio.to_thread(site.installation.serve)
         await site.add_app(site.installation.url)
+        await site.sink.behave("*", "answer", after_seconds=0.02)  # so that something is under way at any moment
         async with site.producing([site.installation.url]) as producer:
-            seconds: dict[str, list[float]] = {"ready": [], "first": []}
+            seconds: dict[str, list[float]] = {READY: [], FIRST: []}
             enough = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(producer.post_steadily(enough, per_second=PER_SECOND))
@@ -81,8 +55,8 @@ async def _kill(site: Site, seconds: dict[str, list[float]]) -> None:
     arriving = asyncio.create_task(site.sink.next(within_seconds=30))
     await asyncio.to_thread(site.installation.wait_until_ready)
     ready_at = time.monotonic()
-    seconds["ready"].append(ready_at - started_at)
-    seconds["first"].append(max(0.0, await arriving / 1e9 - ready_at))
+    seconds[READY].append(ready_at - started_at)
+    seconds[FIRST].append(max(0.0, await arriving / 1e9 - ready_at))
 
 
 async def _finish(site: Site, producer: Producer, kills: int, seconds: dict[str, list[float]]) -> Tally:
