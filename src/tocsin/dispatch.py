@@ -57,14 +57,15 @@ class Dispatcher:
         return self._expiry.get(platform, timedelta(hours=24))
 
     def may_send(self, notifier: Notifier) -> bool:
-        return (
-            notifier.platform in self._ready
-            and notifier.state is NotifierState.ACTIVE
-            and not self._health.is_stopped(notifier.id)
-        )
+        return notifier.platform in self._ready and notifier.state is NotifierState.ACTIVE
 
     def take_slot(self, notifier: Notifier) -> bool:
-        return self._slots is not None and self.may_send(notifier) and self._slots.take(notifier)
+        return (
+            self._slots is not None
+            and self.may_send(notifier)
+            and not self._health.is_stopped(notifier.id)
+            and self._slots.take(notifier)
+        )
 
     def give_back_slot(self, notifier_id: str) -> None:
         if self._slots is not None:

@@ -172,8 +172,14 @@ class Worker:
         """Read the notifiers of which nothing is known here yet, such as whose they are."""
         if not notifier_ids:
             return
-        for notifier in (await self._store.read(find_sendables, notifier_ids)).values():
-            self._standings.of(notifier)
+        found = await self._store.read(find_sendables, notifier_ids)
+        for notifier in found.values():
+            if notifier is not None:
+                self._standings.of(notifier)
+        unreadable = [notifier_id for notifier_id, notifier in found.items() if notifier is None]
+        if unreadable:
+            # What is claimed of them is given up.
+            await self._store.claim(dict.fromkeys(unreadable, CLAIM_SIZE))
         for notifier_id in notifier_ids:
             self._agenda.introduce(notifier_id)
 

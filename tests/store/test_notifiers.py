@@ -13,7 +13,7 @@ from tocsin.store.events import find_event, with_event
 from tocsin.store.fanouts import find_fanout
 from tocsin.store.notifiers import (
     find_notifier,
-    find_sendable,
+    find_sendables,
     get_routes,
     list_holds_over,
     list_lifetimes_of,
@@ -49,9 +49,9 @@ async def test_notifiers_are_listed_oldest_first_without_the_removed(stage: Stag
 
 async def test_only_an_active_notifier_is_sendable(stage: Stage) -> None:
     notifier = await stage.add_notifier()
-    assert await stage.store.read(find_sendable, notifier.id) == notifier
+    assert await stage.store.read(find_sendables, [notifier.id]) == {notifier.id: notifier}
     await stage.edit_notifier(notifier, state=NotifierState.DISABLED)
-    assert await stage.store.read(find_sendable, notifier.id) is None
+    assert await stage.store.read(find_sendables, [notifier.id]) == {}
 
 
 async def test_routes_hold_the_notifiers_and_rules_of_one_app(stage: Stage) -> None:

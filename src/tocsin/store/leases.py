@@ -63,6 +63,17 @@ def release(connection: sa.Connection, leases: Sequence[tuple[str, str]], *, at:
         )
 
 
+@conducts(Conduct(takes_turn=False, changes_nouns=False))
+def give_up(connection: sa.Connection, leases: Sequence[tuple[str, str]], *, at: datetime) -> None:
+    """End deliveries, by id and lease token, of which nothing can be sent: their event or notifier cannot be read."""
+    for delivery_id, lease_token in leases:
+        is_meant = (deliveries.c.id == delivery_id, deliveries.c.lease_token == lease_token, IS_SENDING)
+        held = connection.execute(sa.select(deliveries).where(*is_meant).with_for_update()).one_or_none()
+        if held is not None:
+            connection.execute(attempts.insert(), [_unsent_attempt(held, at)])
+            finish(connection, [delivery_id], state=DeliveryState.FAILED, reason=DeliveryReason.MISCONFIGURED, at=at)
+
+
 def free_leases(connection: sa.Connection, *, at: datetime) -> int:
     """Take every lease back: for a process that knows that nobody else is at work."""
     total = 0
@@ -111,4 +122,16 @@ def _unknown_attempt(row: "sa.Row[Any]", at: datetime) -> dict[str, Any]:
         "outcome": AttemptOutcome.UNKNOWN,
         "reason": Reason.LEASE_LOST,
         "error": "the worker stopped before it could tell how this attempt ended",
+    }
+
+
+def _unsent_attempt(row: "sa.Row[Any]", at: datetime) -> dict[str, Any]:
+    return {
+        "delivery_id": row.id,
+        "number": row.attempt_count,
+        "started_at": at,
+        "duration_ms": 0,
+        "outcome": AttemptOutcome.FAILED,
+        "reason": Reason.MISCONFIGURED,
+        "error": "nothing was sent: its event or its notifier cannot be read",
     }

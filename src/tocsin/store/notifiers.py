@@ -10,6 +10,7 @@ from tocsin.errors import Conflict
 from tocsin.model import Alert, DeliveryReason, Notifier, NotifierState
 from tocsin.store import endings
 from tocsin.store.port import AppRoutes
+from tocsin.store.reading import read_each
 from tocsin.store.schema import alerts, notifiers
 
 
@@ -21,15 +22,18 @@ _IS_SENDABLE = (notifiers.c.active, notifiers.c.state == NotifierState.ACTIVE)
 
 
 def get_routes(connection: sa.Connection, app_id: str) -> AppRoutes:
-    """Every notifier and alert rule of an app, oldest first."""
-    rules = connection.execute(sa.select(alerts).where(alerts.c.app_id == app_id).order_by(alerts.c.id))
-    return AppRoutes(notifiers=tuple(list_notifiers(connection, app_id)), alerts=tuple(to_alert(row) for row in rules))
+    """Every notifier and alert rule of an app that can be read, oldest first."""
+    rules = sa.select(alerts).where(alerts.c.app_id == app_id).order_by(alerts.c.id)
+    read = read_each(connection, rules, alerts.c.id, to_alert)
+    return AppRoutes(
+        notifiers=tuple(list_notifiers(connection, app_id)), alerts=tuple(alert for alert in read.values() if alert)
+    )
 
 
 def list_notifiers(connection: sa.Connection, app_id: str) -> list[Notifier]:
-    """The notifiers of an app, oldest first."""
+    """The notifiers of an app that can be read, oldest first."""
     statement = _present().where(notifiers.c.app_id == app_id).order_by(notifiers.c.id)
-    return [to_notifier(row) for row in connection.execute(statement)]
+    return [notifier for notifier in _read(connection, statement).values() if notifier]
 
 
 def find_notifier(connection: sa.Connection, app_id: str, notifier_id: str) -> Notifier | None:
@@ -38,20 +42,16 @@ def find_notifier(connection: sa.Connection, app_id: str, notifier_id: str) -> N
     return None if row is None else to_notifier(row)
 
 
-def find_sendable(connection: sa.Connection, notifier_id: str) -> Notifier | None:
-    """The notifier, when its deliveries may be sent now: it is active, and neither paused nor disabled."""
-    statement = sa.select(notifiers).where(notifiers.c.id == notifier_id, *_IS_SENDABLE)
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else to_notifier(row)
+def find_sendables(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, Notifier | None]:
+    """Those of these notifiers whose deliveries may be sent now, by id: active, and neither paused nor disabled.
 
-
-def find_sendables(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, Notifier]:
-    """Those of these notifiers whose deliveries may be sent now, by id."""
-    found: dict[str, Notifier] = {}
+    None stands for one whose row cannot be read: nothing can ever be sent to it.
+    """
+    found: dict[str, Notifier | None] = {}
     for start in range(0, len(notifier_ids), 500):
         some = notifier_ids[start : start + 500]
         statement = sa.select(notifiers).where(notifiers.c.id.in_(some), *_IS_SENDABLE)
-        found.update({row.id: to_notifier(row) for row in connection.execute(statement)})
+        found |= _read(connection, statement)
     return found
 
 
@@ -103,11 +103,15 @@ def list_holds_over(connection: sa.Connection, at: datetime) -> list[Notifier]:
         notifiers.c.held_until <= at,
         notifiers.c.removed_at.is_(None),
     )
-    return [to_notifier(row) for row in connection.execute(statement)]
+    return [notifier for notifier in _read(connection, statement).values() if notifier]
 
 
 def _present() -> "sa.Select[Any]":
     return sa.select(notifiers).where(notifiers.c.removed_at.is_(None), sa.not_(notifiers.c.is_fallback))
+
+
+def _read(connection: sa.Connection, statement: "sa.Select[Any]") -> dict[str, Notifier | None]:
+    return read_each(connection, statement, notifiers.c.id, to_notifier)
 
 
 def _values(notifier: Notifier) -> dict[str, Any]:

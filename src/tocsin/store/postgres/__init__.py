@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin.clock import Clock, SharedClock
 from tocsin.errors import StoreError
 from tocsin.model import Notifier
-from tocsin.store.leases import release
+from tocsin.store.leases import give_up, release
 from tocsin.store.migrate import check_schema, migrate
 from tocsin.store.notifiers import find_sendables
 from tocsin.store.port import Accepted, Claimed, Conduct, Dispatch, NewEvents, Settlement, Verb, Wake, conduct_of
@@ -79,6 +79,7 @@ class PostgresStore:
             dispatch=dispatch,
             find_sendables=self._find_sendables,
             release=self._release,
+            give_up=self._give_up,
             share=self._peers.share,
         )
         self._ingest_line = Line(Ingest(storing, dispatch, self._load_routes).add_events)
@@ -242,11 +243,14 @@ class PostgresStore:
     async def _load_routes(self, app_ids: Sequence[str]) -> dict[str, Routes]:
         return await self.read(load_routes, app_ids)
 
-    async def _find_sendables(self, notifier_ids: Sequence[str]) -> dict[str, Notifier]:
+    async def _find_sendables(self, notifier_ids: Sequence[str]) -> dict[str, Notifier | None]:
         return await self.read(find_sendables, notifier_ids)
 
     async def _release(self, leases: Sequence[tuple[str, str]], at: datetime) -> None:
         await self._write(lambda plain: release(plain, leases, at=at), takes_turn=False)
+
+    async def _give_up(self, leases: Sequence[tuple[str, str]], at: datetime) -> None:
+        await self._write(lambda plain: give_up(plain, leases, at=at), takes_turn=False)
 
     async def close(self) -> None:
         self._is_closed = True

@@ -73,7 +73,7 @@ UPDATE deliveries SET state = 'pending', attempt_count = attempt_count - 1, next
                       lease_token = NULL, lease_until = NULL
  WHERE state = 'sending' AND lease_token = $1"""
 
-FindSendables = Callable[[Sequence[str]], Awaitable[Mapping[str, Notifier]]]
+FindSendables = Callable[[Sequence[str]], Awaitable[Mapping[str, Notifier | None]]]
 Release = Callable[[Sequence[tuple[str, str]], datetime], Awaitable[None]]
 
 
@@ -88,16 +88,21 @@ class Claims:
         dispatch: Dispatch,
         find_sendables: FindSendables,
         release: Release,
+        give_up: Release,
         share: Callable[[], tuple[int, int]],
     ) -> None:
-        """`share` tells how many workers there are, and which of them, from 0, this one is."""
+        """`give_up` ends deliveries of which nothing can be sent.
+
+        `share` tells how many workers there are, and which of them, from 0, this one is.
+        """
         self._link = link
         self._share = share
         self._clock = clock
         self._dispatch = dispatch
         self._find_sendables = find_sendables
         self._release = release
-        self._notifiers: dict[str, tuple[str, Notifier]] = {}
+        self._give_up = give_up
+        self._notifiers: dict[str, tuple[str, Notifier | None]] = {}
         self._turn = asyncio.Lock()
         self._unfinished: str | None = None
 
@@ -132,11 +137,17 @@ class Claims:
         if unsent:
             await self._release([(row["id"], token) for row in unsent], now)
         next_due |= dict.fromkeys(row["notifier_id"] for row in unsent)
-        # A delivery without its event cannot be sent; it ends as poison.
-        sent = [row for row in rows if row["notifier_id"] in notifiers and row["body"] is not None]
-        claims = tuple(_to_claim(row, notifiers[row["notifier_id"]], token, now) for row in sent)
+        claims, unreadable = [], []
+        for row in rows:
+            notifier = notifiers.get(row["notifier_id"])
+            if notifier is not None and row["body"] is not None:
+                claims.append(_to_claim(row, notifier, token, now))
+            elif row["notifier_id"] in notifiers:
+                unreadable.append((row["id"], token))
+        if unreadable:
+            await self._give_up(unreadable, now)
         self._unfinished = None
-        return Claimed(claims=claims, next_due=next_due)
+        return Claimed(claims=tuple(claims), next_due=next_due)
 
     async def _lease(
         self, slots: Mapping[str, int], token: str, now: datetime, *, is_again: bool
@@ -175,8 +186,11 @@ class Claims:
         next_due |= {each: now + hold_off for each, _ in overdue if count > 1}
         return rows, next_due
 
-    async def _current(self, versions: dict[str, str]) -> dict[str, Notifier]:
-        """The notifiers as they are in these versions or newer; those that may not be sent to any more are missing."""
+    async def _current(self, versions: dict[str, str]) -> dict[str, Notifier | None]:
+        """The notifiers as they are in these versions or newer; those that may not be sent to any more are missing.
+
+        None stands for one that cannot be read.
+        """
         known = {each: self._notifiers[each] for each in versions if each in self._notifiers}
         unknown = [each for each, version in versions.items() if each not in known or known[each][0] != version]
         found = await self._find_sendables(unknown) if unknown else {}
@@ -186,7 +200,7 @@ class Claims:
         current = {each: self._notifiers[each][1] for each in versions if each in self._notifiers}
         while len(self._notifiers) > REMEMBERED_NOTIFIERS:
             del self._notifiers[next(iter(self._notifiers))]
-        return {each: notifier for each, notifier in current.items() if self._dispatch.may_send(notifier)}
+        return {each: one for each, one in current.items() if one is None or self._dispatch.may_send(one)}
 
 
 def _to_claim(row: Any, notifier: Notifier, token: str, now: datetime) -> Claim:

@@ -9,7 +9,7 @@ from tocsin.clock import Clock
 from tocsin.model import DeliveryState, Notifier
 from tocsin.store import notifiers as notifier_verbs
 from tocsin.store.intake import Intake
-from tocsin.store.leases import SUSPECT_LOST_LEASES
+from tocsin.store.leases import SUSPECT_LOST_LEASES, give_up
 from tocsin.store.port import Accepted, AppRoutes, Claim, Claimed, Dispatch, NewEvents, Settlement
 from tocsin.store.schema import from_micros, to_micros
 from tocsin.store.sqlite.bulk import Bulk
@@ -77,11 +77,13 @@ class HotVerbs:
         self._dispatch = dispatch
         self._routes: dict[str, AppRoutes] = {}
         self._notifiers: dict[str, Notifier | None] = {}
+        self._unsendable: set[str] = set()
 
     def forget(self) -> None:
         """Drop what is remembered: a plain write may have changed it."""
         self._routes.clear()
         self._notifiers.clear()
+        self._unsendable.clear()
 
     def add_events(self, transaction: Transaction, batch: list[NewEvents]) -> list[Accepted | Exception]:
         intake = Intake(
@@ -106,51 +108,62 @@ class HotVerbs:
         claims: list[Claim] = []
         next_due: dict[str, datetime | None] = {}
         for notifier_id, count in slots.items():
-            notifier = self._notifier(transaction, notifier_id)
-            if notifier is None:
+            if not self._is_sendable(transaction, notifier_id):
                 next_due[notifier_id] = None
                 continue
-            found = self._claim_of(transaction, notifier, count, now)
+            found = self._claim_of(transaction, notifier_id, count, now)
             claims.extend(found)
             if len(found) < count:
                 due = transaction.raw.execute(NEXT_DUE, (notifier_id,)).fetchone()[0]
                 next_due[notifier_id] = None if due is None else from_micros(due)
         return Claimed(claims=tuple(claims), next_due=next_due)
 
-    def _claim_of(self, transaction: Transaction, notifier: Notifier, count: int, now: datetime) -> list[Claim]:
+    def _claim_of(self, transaction: Transaction, notifier_id: str, count: int, now: datetime) -> list[Claim]:
         token = uuid.uuid4().hex
         values = {
             "token": token,
             "now": to_micros(now),
             "until": to_micros(self._dispatch.lease_until(now)),
-            "notifier": notifier.id,
+            "notifier": notifier_id,
             "count": count,
             "suspect": SUSPECT_LOST_LEASES,
         }
-        return [
-            Claim(
-                delivery_id=delivery_id,
-                app_id=app_id,
-                event_id=event_id,
-                event_type=event_type,
-                attempt=attempt_count,
-                lease_token=token,
-                claimed_at=now,
-                expires_at=from_micros(expires_at),
-                notifier=notifier,
-                body=transaction.raw.execute(FIND_BODY, (event_id,)).fetchone()[0],
+        notifier = self._notifiers[notifier_id]
+        claims = []
+        for delivery_id, app_id, event_id, event_type, attempt_count, expires_at in transaction.raw.execute(
+            CLAIM, values
+        ).fetchall():
+            body = transaction.raw.execute(FIND_BODY, (event_id,)).fetchone()
+            if notifier is None or body is None:
+                give_up(transaction.connection, [(delivery_id, token)], at=now)
+                continue
+            claims.append(
+                Claim(
+                    delivery_id=delivery_id,
+                    app_id=app_id,
+                    event_id=event_id,
+                    event_type=event_type,
+                    attempt=attempt_count,
+                    lease_token=token,
+                    claimed_at=now,
+                    expires_at=from_micros(expires_at),
+                    notifier=notifier,
+                    body=body[0],
+                )
             )
-            for delivery_id, app_id, event_id, event_type, attempt_count, expires_at in transaction.raw.execute(
-                CLAIM, values
-            ).fetchall()
-        ]
+        return claims
 
-    def _notifier(self, transaction: Transaction, notifier_id: str) -> Notifier | None:
-        """A notifier whose deliveries may be sent now; None for one that is paused or removed."""
-        if notifier_id not in self._notifiers:
-            found = notifier_verbs.find_sendable(transaction.connection, notifier_id)
-            self._notifiers[notifier_id] = found if found and self._dispatch.may_send(found) else None
-        return self._notifiers[notifier_id]
+    def _is_sendable(self, transaction: Transaction, notifier_id: str) -> bool:
+        """Whether a notifier's deliveries may be claimed: not when it is paused or removed.
+
+        Those of one that cannot be read are claimed too, to be given up.
+        """
+        if notifier_id not in self._notifiers and notifier_id not in self._unsendable:
+            found = notifier_verbs.find_sendables(transaction.connection, [notifier_id])
+            sendable = {each: one for each, one in found.items() if one is None or self._dispatch.may_send(one)}
+            self._notifiers |= sendable
+            self._unsendable |= {notifier_id} - sendable.keys()
+        return notifier_id in self._notifiers
 
     def settle(self, transaction: Transaction, batch: list[Settlement]) -> list[bool]:
         if _settle(transaction, batch):
