@@ -130,6 +130,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     missing: Callable[[], str] = lambda: ""
     """What it needs and this machine does not have, in words; nothing when it can run."""
 
+    is_quick: bool = False
+    """Whether a short run is part of `make test`; the others' are part of `make test-long`."""
+
     is_soak: bool = False
     """Whether it runs by `make soak` alone."""
 

@@ -102,4 +102,5 @@ F1b = Scenario(
     title="a crash at each point of the work, on SQLite",
     fault="The process ends itself without a trace at a named point, at a passing of chance, under 50 events/s.",
     run=run,
+    is_quick=True,
 )

@@ -182,4 +182,5 @@ F5 = Scenario(
     fault="Under 100 events/s: fast and immediate restart, SIGKILL for the postmaster and for a backend, a stall of "
     "15 to 30 s, all connections used up, and a database that is read-only. Times are from when it is back.",
     run=run,
+    is_quick=True,
 )

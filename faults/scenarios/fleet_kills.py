@@ -126,4 +126,5 @@ F2 = Scenario(
     title="kill -9 of APIs and workers, on PostgreSQL",
     fault="Two APIs and three workers: SIGKILL for one of them every 0.1 to 1 s under 100 events/s; started again.",
     run=run,
+    is_quick=True,
 )

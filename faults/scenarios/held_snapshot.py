@@ -29,8 +29,18 @@ async def run(context: Context) -> list[Figure]:
     return [
         *summary([part], "snapshots held"),
         *(Figure(name=f"claims {name}, p99", value=value, unit="ms") for name, value in p99.items()),
-        Figure(name="claims while held, p99 against before", value=p99["while held"] / p99["before"], target="< 5"),
-        Figure(name="claims afterwards, p99 against before", value=p99["afterwards"] / p99["before"], target="< 2"),
+        Figure(
+            name="claims while held, p99 against before",
+            value=p99["while held"] / p99["before"],
+            unit="times",
+            target="< 5",
+        ),
+        Figure(
+            name="claims afterwards, p99 against before",
+            value=p99["afterwards"] / p99["before"],
+            unit="times",
+            target="< 2",
+        ),
         *(Figure(name=name, value=count) for name, count in part.counts.items()),
     ]
 

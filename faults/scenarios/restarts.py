@@ -66,4 +66,5 @@ F3 = Scenario(
     fault="Two APIs and two workers, one after the other: SIGTERM, and started again, under 20 events/s to receivers "
     "that take 1 s to answer.",
     run=run,
+    is_quick=True,
 )
