@@ -7,6 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks import procfs
@@ -49,7 +50,11 @@ class Run:
         self._options = options
         self._end_at = time.monotonic() + options.max_seconds
         self._kept = Kept(options.kept, seed=options.seed, is_smoke=options.smoke)
-        self._machine = procfs.machine(options.data)
+        self._commit = procfs.commit(ROOT)  # before the page is written anew
+
+    @cached_property
+    def _machine(self) -> str:
+        return procfs.machine(self._options.data)
 
     def run(self, scenarios: Sequence[Scenario]) -> list[Result]:
         """The results of those that could be run. When the time is over, the rest is left to the next run."""
@@ -99,7 +104,7 @@ class Run:
             seconds=time.monotonic() - begun_at,
             seed=self._options.seed,
             is_smoke=self._options.smoke,
-            commit=procfs.commit(ROOT),
+            commit=self._commit,
             machine=self._machine,
             measured_at=procfs.today(),
         )

@@ -95,11 +95,11 @@ class Process:
         self._process.send_signal(signal.SIGTERM)
         return self.wait()
 
-    def wait(self) -> int:
+    def wait(self, timeout_seconds: float = 30) -> int:
         """The exit status of a process that ends, by itself or because it was told to."""
         assert self._process is not None
         assert self._guard is not None
-        status = self._process.wait(timeout=30)
+        status = self._process.wait(timeout_seconds)
         self._guard.dismiss()
         return status
 

@@ -32,6 +32,7 @@ PER_SECOND = 50
 OVER_FIRST = "checkpoints that were over before they could be broken off"
 KILLED, TOO_LATE = 137, 138
 PASSINGS = {"mid_checkpoint": (20, 60), "mid_migration": (1, 15)}
+CRASHES_WITHIN_SECONDS = 120
 USUAL_PASSINGS = (1, 40)
 
 
@@ -86,7 +87,7 @@ async def _crash_once(site: Site, crashing: Process, point: str, chance: random.
         await asyncio.to_thread(take_back, database_path(site.direct_url))
     _arm(crashing, point, chance)
     crashing.launch()
-    status = await asyncio.to_thread(crashing.wait)
+    status = await asyncio.to_thread(crashing.wait, CRASHES_WITHIN_SECONDS)
     if status not in (KILLED, TOO_LATE):
         raise RuntimeError(f"{point}: it ended with {status}: {crashing.log.read_text()[-2000:]}")
     return status
