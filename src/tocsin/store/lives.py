@@ -10,6 +10,7 @@ from tocsin.model import App, Notifier, NotifierState
 from tocsin.store.deliveries import IS_PENDING, IS_SENDING, new_delivery
 from tocsin.store.notifiers import add_notifier, edit_notifier, to_notifier
 from tocsin.store.port import Claim, Conduct, NewEvent, conducts
+from tocsin.store.reading import UNREADABLE
 from tocsin.store.schema import deliveries, events, notifiers
 
 HOLDS = (NotifierState.PAUSED, NotifierState.HOLDING)
@@ -112,6 +113,10 @@ def lease_probe(
     row = connection.execute(statement.with_for_update(skip_locked=True)).one_or_none()
     if row is None or _has_one_under_way(connection, notifier_id):
         return None
+    try:
+        notifier = to_notifier(row)
+    except UNREADABLE:
+        return None  # what waits for it expires
     due = (
         sa.select(deliveries, events.c.body)
         .join(events, events.c.id == deliveries.c.event_id)
@@ -143,7 +148,7 @@ def lease_probe(
         lease_token=token,
         claimed_at=at,
         expires_at=found.expires_at,
-        notifier=to_notifier(row),
+        notifier=notifier,
         body=found.body,
     )
 
