@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run setup test test-long check fix bench bench-growth faults soak lock
+.PHONY: help run setup test test-long mutants check fix bench bench-growth faults soak lock
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -42,6 +42,10 @@ test: .venv/.dev ## Run all tests, installing what they need.
 test-long: .venv/.dev ## Run the tests that take minutes.
 	@tests/install-debian-packages
 	@$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
+
+mutants: .venv/.dev ## Take one protection after the other out of a copy: a test must notice (minutes).
+	@tests/install-debian-packages
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/mutants $(ARGS)
 
 check: .venv/.dev ## Check formatting, lint, types and the one-way dependencies.
 	@$(BIN)/ruff format --check .

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.line import Line, answer, straight_line
 from tocsin.clock import ManualClock
+from tocsin.store.port import Claimed
 from tocsin.wiring import LIMITS
 
 EVENTS = 40
@@ -124,7 +125,17 @@ async def test_what_waited_too_long_under_its_lease_is_claimed_anew(tmp_path: Pa
     clock = ManualClock()
     async with gate() as receiver, straight_line(tmp_path, clock=clock) as line:
         await fill(line, receiver)
+        store, anew = line.running.store, []
+        claim = store.claim
+
+        async def claim_and_note(slots: Mapping[str, int]) -> Claimed:
+            claimed = await claim(slots)
+            anew.extend(claimed.claims)
+            return claimed
+
+        store.claim = claim_and_note  # type: ignore[method-assign]  # to see what is claimed
         clock.advance(30)
         receiver.is_open.set()
         await until(line, Counter({("delivered", 1): EVENTS}))
         assert receiver.came == EVENTS
+        assert len(anew) == WAITING

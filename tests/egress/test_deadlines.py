@@ -95,6 +95,25 @@ async def test_a_name_server_that_does_not_answer_ends_by_the_deadline() -> None
     assert "not resolved" in str(failure)
 
 
+async def test_the_deadline_is_one_for_all_phases_together() -> None:
+    most_of_it_seconds = _TIMEOUT_SECONDS * 0.7
+
+    class Slow(FakeResolver):
+        async def resolve(self, host: str) -> tuple[str, ...]:
+            await asyncio.sleep(most_of_it_seconds)
+            return await super().resolve(host)
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await asyncio.sleep(most_of_it_seconds)
+        await peer.write(OK)
+
+    egress = make_egress(timeout_seconds=_TIMEOUT_SECONDS, resolver=Slow(("127.0.0.1",)))
+    async with Receiver(script) as receiver:
+        await _time_out(egress, Request(url=f"http://slow.example.com:{receiver.port}/"))
+    await egress.aclose()
+
+
 async def test_a_host_that_does_not_accept_ends_by_the_deadline() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.egress.receiver import OK, FakeResolver, Receiver, answering, make_egress
 from tocsin.egress import AddressPolicy, UrlRefused, check_url
+from tocsin.egress.dial import Dialler
 from tocsin.egress.ranges import is_own
 from tocsin.errors import PermanentFailure
 from tocsin.model import Reason, Request
@@ -208,6 +210,49 @@ async def test_a_kept_connection_is_not_used_once_the_name_has_moved_away() -> N
             for _ in range(4):
                 await egress.request(Request(url=f"http://moved.example.com:{old.port}/"))
         assert (old.accepted, new.accepted) == (1, 1)
+    await egress.aclose()
+
+
+class Moving(FakeResolver):
+    """Remembers where the name is at this moment."""
+
+    def cached(self, host: str) -> tuple[str, ...] | None:
+        return self.answers[0]
+
+
+async def test_a_kept_connection_is_not_used_once_it_is_remembered_that_the_name_has_moved() -> None:
+    resolver = Moving(("127.0.0.2",))
+    egress = make_egress(allow="127.0.0.2,127.0.0.3", resolver=resolver)
+    async with Receiver(answering(OK), host="127.0.0.2") as old:
+        request = Request(url=f"http://moved.example.com:{old.port}/")
+        new = Receiver(answering(OK), host="127.0.0.3")
+        new.port = old.port
+        async with new:
+            for address in ("127.0.0.2", "127.0.0.3"):
+                resolver.answers = [(address,)]
+                for _ in range(2):
+                    await egress.request(request)
+        assert (old.accepted, new.accepted) == (1, 1)
+        resolver.answers = [("127.0.0.1",)]
+        with pytest.raises(PermanentFailure) as caught:
+            await egress.request(request)
+        assert caught.value.reason is Reason.EGRESS_BLOCKED
+    await egress.aclose()
+
+
+async def test_of_several_addresses_only_the_allowed_ones_are_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = Dialler._connect
+
+    async def connect_to_allowed(self: Dialler, address: str, *rest: Any) -> socket.socket:
+        assert address == "127.0.0.2"
+        return await connect(self, address, *rest)
+
+    monkeypatch.setattr(Dialler, "_connect", connect_to_allowed)
+    addresses = ("10.9.9.9", "127.0.0.1", "127.0.0.2", "fd00::1")
+    egress = make_egress(allow="127.0.0.2", resolver=FakeResolver(addresses))
+    async with Receiver(answering(OK), host="127.0.0.2") as allowed:
+        response = await egress.request(Request(url=f"http://many.example.com:{allowed.port}/"))
+    assert (response.status, allowed.accepted) == (200, 1)
     await egress.aclose()
 
 

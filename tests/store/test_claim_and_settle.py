@@ -1,13 +1,17 @@
 """Leasing what is due, and recording how an attempt ended under the lease it was made with."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
 
 from tests.store.cast import LEASE, LIFETIME, Stage, delivered, failed, to_retry
 from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState, NotifierState, Reason
-from tocsin.store.leases import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, list_due_notifiers, reap_leases
+from tocsin.store.leases import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, list_due_notifiers, reap_leases, release
 from tocsin.store.notifiers import remove_notifier
-from tocsin.store.port import Claimed
+from tocsin.store.port import Claim, Claimed, Settlement
 
 MINUTE = timedelta(minutes=1)
 PLATFORMS = ("webhook",)
@@ -142,19 +146,41 @@ async def test_attempts_are_listed_in_order(stage: Stage) -> None:
     assert [attempt.outcome for attempt in attempts] == ["retry", "retry", "retry", "delivered"]
 
 
-async def test_a_settlement_with_a_lost_lease_moves_nothing(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "settlement_of", [delivered, failed, partial(to_retry, after=MINUTE)], ids=["delivered", "failed", "to-retry"]
+)
+async def test_a_settlement_with_a_lost_lease_moves_nothing(
+    stage: Stage, settlement_of: Callable[[Claim, datetime], Settlement]
+) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest()
+    [lost] = await stage.claim(notifier)
+    late = settlement_of(lost, stage.clock.now())
+    await lose_leases(stage)
+    [held] = await stage.claim(notifier)
+    assert not await stage.settle(late)
+    assert (await stage.delivery()).state == DeliveryState.SENDING
+    assert await stage.deliver(held)
+    first, second = await stage.attempts(lost.delivery_id)
+    assert (first.outcome, first.reason) == (AttemptOutcome.UNKNOWN, Reason.LEASE_LOST)
+    assert first.response_status == late.attempt.response_status
+    assert "came late" in (first.error or "")
+    assert (second.number, second.outcome) == (2, AttemptOutcome.DELIVERED)
+
+
+async def test_a_lease_can_be_given_back_while_it_is_held_alone(stage: Stage) -> None:
     notifier = await stage.add_notifier()
     await stage.ingest()
     [lost] = await stage.claim(notifier)
     await lose_leases(stage)
     [held] = await stage.claim(notifier)
-    assert not await stage.fail(lost)
-    assert (await stage.delivery()).state == DeliveryState.SENDING
-    assert await stage.deliver(held)
-    first, second = await stage.attempts(lost.delivery_id)
-    assert (first.outcome, first.reason, first.response_status) == (AttemptOutcome.UNKNOWN, Reason.LEASE_LOST, 410)
-    assert "came late" in (first.error or "")
-    assert (second.number, second.outcome) == (2, AttemptOutcome.DELIVERED)
+    before = await stage.delivery()
+    await stage.store.write(release, [(lost.delivery_id, lost.lease_token)], at=stage.clock.now())
+    assert await stage.delivery() == before
+    await stage.store.write(release, [(held.delivery_id, held.lease_token)], at=stage.clock.now())
+    delivery = await stage.delivery()
+    assert (delivery.state, delivery.next_attempt_at) == (DeliveryState.PENDING, stage.clock.now())
+    assert delivery.attempt_count == 1, "an attempt that was not begun does not count"
 
 
 async def test_a_late_settlement_does_not_change_an_ended_delivery(stage: Stage) -> None:

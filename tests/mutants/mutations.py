@@ -1,0 +1,444 @@
+"""The mutants: each takes one protection out of the source, and names the tests of which every one must notice."""
+
+import msgspec
+
+STORE = "tests/store/test_claim_and_settle.py"
+MODEL = "tests/store/test_model.py::test_deliveries_live_as_the_model_says"
+EVENTS = "tests/store/test_add_events.py"
+DELIVERIES = "tests/store/test_deliveries.py"
+SQLITE = "tests/store/test_sqlite.py"
+FAULTS = "tests/store/test_postgres_faults.py"
+RETRY = "tests/test_retry.py"
+SENDING = "tests/test_sending.py"
+SSRF = "tests/egress/test_ssrf.py"
+CLIENT = "tests/egress/test_client.py"
+DEADLINES = "tests/egress/test_deadlines.py"
+CONTRACT = "tests/platforms/test_contract.py"
+WEBHOOK = "tests/platforms/test_webhook.py"
+
+SQLITE_HOT = "store/sqlite/hot.py"
+LEASES = "store/leases.py"
+CLAIMS = "store/postgres/claims.py"
+SETTLEMENTS = "store/postgres/settlements.py"
+INTAKE = "store/intake.py"
+RETENTION = "store/retention.py"
+EGRESS = "egress/__init__.py"
+ADDRESSES = "egress/addresses.py"
+DIAL = "egress/dial.py"
+CONNECTION = "egress/connection.py"
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """`path` is below the package, `old` stands there once, and `tests` are pytest's node ids."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_LATE = f"{STORE}::test_a_settlement_with_a_lost_lease_moves_nothing"
+
+QUICK = (
+    Mutant(
+        "sqlite-ends-without-lease",
+        SQLITE_HOT,
+        " AND deliveries.lease_token = ended.column2",
+        "",
+        (f"{_LATE}[sqlite-delivered]", f"{_LATE}[sqlite-failed]"),
+    ),
+    Mutant(
+        "delays-without-jitter",
+        "retry.py",
+        " * (1 - JITTER + 2 * JITTER * chance)",
+        "",
+        (f"{RETRY}::test_the_default_schedule_waits_longer_each_time_within_its_jitter",),
+    ),
+    Mutant(
+        "addresses-in-urls-unchecked",
+        ADDRESSES,
+        "        _check_literal(host, port, policy)\n",
+        "        pass\n",
+        (
+            f"{SSRF}::test_a_host_that_must_not_be_reached_is_blocked_and_not_merely_misspelt",
+            f"{SSRF}::test_refused_urls_reach_nobody_and_tell_no_address",
+        ),
+    ),
+)
+"""A few that are tried each time."""
+
+LEASE_MUTANTS = (
+    Mutant(
+        "sqlite-retries-without-lease",
+        SQLITE_HOT,
+        " AND deliveries.lease_token = again.column2",
+        "",
+        (f"{_LATE}[sqlite-to-retry]", f"{MODEL}[sqlite]"),
+    ),
+    Mutant(
+        "sqlite-settles-twice",
+        SQLITE_HOT,
+        " AND deliveries.lease_token = ended.column2 AND deliveries.state = 'sending'",
+        "",
+        (f"{MODEL}[sqlite]",),
+    ),
+    Mutant(
+        "postgres-settles-without-lease",
+        SETTLEMENTS,
+        " AND deliveries.lease_token = ended.token",
+        "",
+        (f"{_LATE}[postgres-delivered]", f"{_LATE}[postgres-to-retry]", f"{MODEL}[postgres]"),
+    ),
+    Mutant(
+        "released-without-lease",
+        LEASES,
+        "deliveries.c.lease_token == lease_token, ",
+        "",
+        tuple(
+            f"{STORE}::test_a_lease_can_be_given_back_while_it_is_held_alone[{each}]" for each in ("sqlite", "postgres")
+        ),
+    ),
+    Mutant(
+        "sqlite-counts-no-attempt-at-claim",
+        SQLITE_HOT,
+        " attempt_count = attempt_count + 1,",
+        "",
+        (f"{STORE}::test_a_claim_counts_the_attempt_and_leases_the_delivery[sqlite]",),
+    ),
+    Mutant(
+        "postgres-counts-no-attempt-at-claim",
+        CLAIMS,
+        " attempt_count = attempt_count + 1,",
+        "",
+        (f"{STORE}::test_a_claim_counts_the_attempt_and_leases_the_delivery[postgres]",),
+    ),
+    Mutant(
+        "postgres-claims-what-is-locked",
+        CLAIMS,
+        "               AND lost_lease_count < $6\n"
+        "         ORDER BY next_attempt_at, id LIMIT sendable.slots FOR UPDATE SKIP LOCKED)",
+        "               AND lost_lease_count < $6\n         ORDER BY next_attempt_at, id LIMIT sendable.slots)",
+        (
+            f"{FAULTS}::test_a_claim_passes_over_what_another_has_locked",
+            f"{FAULTS}::test_two_workers_never_claim_the_same",
+        ),
+    ),
+    Mutant(
+        "leases-taken-back-early",
+        LEASES,
+        "deliveries.c.lease_until < lease_until",
+        "deliveries.c.claimed_at < lease_until",
+        (f"{STORE}::test_a_lease_that_has_not_ended_is_not_taken_back",),
+    ),
+    Mutant(
+        "attempts-begun-at-the-end-of-a-lease",
+        "deliver.py",
+        "return self._clock.now() - claim.claimed_at > self._latest_start",
+        "return False",
+        ("tests/test_waiting_in_line.py::test_what_waited_too_long_under_its_lease_is_claimed_anew",),
+    ),
+    Mutant(
+        "poison-tried-for-ever",
+        LEASES,
+        "    poison = [row.id for row in lost if row.lost_lease_count + 1 >= MAX_LOST_LEASES]\n",
+        "    poison: list[str] = []\n",
+        (f"{STORE}::test_a_delivery_that_loses_its_lease_again_and_again_is_poison",),
+    ),
+    Mutant(
+        "what-was-told-twice-is-lost-sqlite",
+        SQLITE_HOT,
+        "            # Recorded before, by a commit that this caller was not told of.\n            return True\n",
+        "            return False\n",
+        (f"{STORE}::test_an_attempt_that_was_recorded_unbeknown_to_its_worker_may_be_settled_again[sqlite]",),
+    ),
+    Mutant(
+        "what-was-told-twice-is-lost-postgres",
+        SETTLEMENTS,
+        'row["is_recorded"] or (locked',
+        "(locked",
+        (f"{STORE}::test_an_attempt_that_was_recorded_unbeknown_to_its_worker_may_be_settled_again[postgres]",),
+    ),
+)
+
+STORING_MUTANTS = (
+    Mutant(
+        "sqlite-commits-without-sync",
+        "store/sqlite/database.py",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = OFF",
+        (f"{SQLITE}::TestGroupCommit::test_an_event_is_durable_once_it_is_answered",),
+    ),
+    Mutant(
+        "sqlite-syncs-at-checkpoints-alone",
+        "store/sqlite/database.py",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = NORMAL",
+        (f"{SQLITE}::TestGroupCommit::test_an_event_is_durable_once_it_is_answered",),
+    ),
+    Mutant(
+        "postgres-need-not-sync",
+        "store/postgres/__init__.py",
+        "        await check_settings(connection)\n",
+        "        pass\n",
+        (
+            f"{FAULTS}::test_a_database_that_does_not_sync_is_refused[synchronous_commit]",
+            "tests/faults/test_starting.py::test_a_server_that_does_not_sync_is_refused",
+        ),
+    ),
+    Mutant(
+        "postgres-need-not-wait-for-the-log",
+        "store/postgres/connections.py",
+        'for name in ("fsync", "synchronous_commit"):',
+        'for name in ("fsync",):',
+        (f"{FAULTS}::test_a_database_that_does_not_sync_is_refused[synchronous_commit]",),
+    ),
+    Mutant(
+        "postgres-need-not-write-to-disk",
+        "store/postgres/connections.py",
+        'for name in ("fsync", "synchronous_commit"):',
+        'for name in ("synchronous_commit",):',
+        ("tests/faults/test_starting.py::test_a_server_that_does_not_sync_is_refused",),
+    ),
+    Mutant(
+        "keys-of-other-requests-accepted",
+        INTAKE,
+        "if request_hash != sent.request_hash:",
+        "if False:",
+        (f"{EVENTS}::test_an_idempotency_key_used_for_another_request_is_a_conflict",),
+    ),
+    Mutant(
+        "keys-forgotten",
+        INTAKE,
+        "            self._add_key(new.app_id, new.idempotency, event_ids, new.events[0].received_at)\n",
+        "            pass\n",
+        (f"{EVENTS}::test_a_repeated_idempotency_key_gives_the_first_bodies",),
+    ),
+    Mutant(
+        "requests-hash-alike",
+        "ingest.py",
+        "return hashlib.sha256(body).digest()",
+        "return hashlib.sha256(body[:0]).digest()",
+        (
+            "tests/system/test_bad_events.py::test_an_idempotency_key_gives_the_first_answer_again_and_takes_no_other_body",
+        ),
+    ),
+    Mutant(
+        "postgres-routes-as-they-were",
+        "store/postgres/ingest.py",
+        "     WHERE apps.routes_version IS DISTINCT FROM known.version\n",
+        "     WHERE false\n",
+        (f"{FAULTS}::test_a_notifier_that_another_process_adds_gets_the_next_event",),
+    ),
+    Mutant(
+        "events-pruned-before-their-deliveries",
+        RETENTION,
+        "            sa.not_(sa.exists().where(is_of_live, deliveries.c.replay_of.is_(None))),\n",
+        "",
+        (f"{DELIVERIES}::TestPruning::test_an_event_with_a_live_delivery_is_kept",),
+    ),
+    Mutant(
+        "slots-kept-for-what-was-not-stored",
+        INTAKE,
+        "        self._undo.append(lambda: dispatch.give_back_slot(notifier.id))\n",
+        "",
+        (f"{EVENTS}::test_slots_are_given_back_when_a_request_is_not_stored",),
+    ),
+    Mutant(
+        "leases-kept-by-who-is-gone",
+        "store/sqlite/__init__.py",
+        "            free_leases(connection, at=clock.now())\n",
+        "",
+        (f"{SQLITE}::TestOpening::test_leases_of_a_process_that_is_gone_are_freed",),
+    ),
+    Mutant(
+        "two-writers-on-one-file",
+        "store/sqlite/database.py",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        (f"{SQLITE}::TestOpening::test_a_second_handle_is_refused_with_the_holder_and_the_setting",),
+    ),
+)
+
+SENDING_MUTANTS = (
+    Mutant(
+        "the-same-jitter-for-all",
+        "deliver.py",
+        "chance=random.random(),",
+        "chance=0.5,",
+        ("tests/test_settling.py::test_deliveries_that_fail_together_do_not_return_together",),
+    ),
+    Mutant(
+        "retry-after-replaces-the-plan",
+        "retry.py",
+        "delay_seconds = max(delay_seconds, min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS))",
+        "delay_seconds = min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS)",
+        (f"{RETRY}::test_retry_after_can_only_postpone_and_by_a_day_at_most",),
+    ),
+    Mutant(
+        "retry-after-ignored",
+        "retry.py",
+        "delay_seconds = max(delay_seconds, min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS))",
+        "pass",
+        (
+            f"{RETRY}::test_retry_after_can_only_postpone_and_by_a_day_at_most",
+            "tests/test_delivery.py::test_retry_after_postpones_the_next_attempt",
+        ),
+    ),
+    Mutant(
+        "retry-after-unread",
+        "sending.py",
+        'asked = response.header("retry-after")',
+        "asked = None",
+        (f"{SENDING}::test_an_answer_that_asks_to_wait_is_heard",),
+    ),
+    Mutant(
+        "redirects-count-as-delivered",
+        "platforms/base.py",
+        "if not 200 <= response.status < 300:",
+        "if not 200 <= response.status < 400:",
+        (f"{CONTRACT}::test_every_status_has_a_meaning",),
+    ),
+    Mutant(
+        "bodies-unsigned",
+        "platforms/signing.py",
+        'inner.update(f"{message_id}.{timestamp}.".encode() + body)',
+        'inner.update(f"{message_id}.{timestamp}.".encode())',
+        (
+            f"{WEBHOOK}::test_the_signature_is_that_of_the_specification",
+            f"{WEBHOOK}::test_a_signature_is_verified_among_several_and_not_for_other_bytes",
+        ),
+    ),
+    Mutant(
+        "timestamps-unsigned",
+        "platforms/signing.py",
+        'inner.update(f"{message_id}.{timestamp}.".encode() + body)',
+        'inner.update(f"{message_id}.".encode() + body)',
+        (f"{WEBHOOK}::test_the_signature_is_that_of_the_specification",),
+    ),
+    Mutant(
+        "any-signature-verified",
+        "platforms/signing.py",
+        'return any(hmac.compare_digest(expected, given.encode()) for given in signature.split(" "))',
+        "return True",
+        (f"{WEBHOOK}::test_a_signature_is_verified_among_several_and_not_for_other_bytes",),
+    ),
+    Mutant(
+        "secrets-shown",
+        "platforms/settings.py",
+        "mask_url(type_data[setting.name]) if setting.secret else type_data[setting.name]",
+        "type_data[setting.name]",
+        (
+            f"{CONTRACT}::test_secrets_are_masked",
+            "tests/verbs/test_notifiers.py::test_events_tell_of_notifiers_with_secrets_masked",
+        ),
+    ),
+    Mutant(
+        "paths-of-urls-shown",
+        "platforms/settings.py",
+        '    shown = f"[{host}]" if ":" in host else host\n',
+        "    return str(value)\n",
+        ("tests/platforms/test_text.py::test_a_masked_url_shows_where_it_leads_and_no_more",),
+    ),
+)
+
+EGRESS_MUTANTS = (
+    Mutant(
+        "resolved-addresses-unchecked-when-dialled",
+        DIAL,
+        "        if not self._policy.allows(address, destination.port, destination.host):\n            return False\n",
+        "",
+        (f"{SSRF}::test_of_several_addresses_only_the_allowed_ones_are_dialled",),
+    ),
+    Mutant(
+        "private-addresses-taken-for-public",
+        ADDRESSES,
+        "if port not in _BAD_PORTS and is_public(found):",
+        "if port not in _BAD_PORTS:",
+        (
+            f"{SSRF}::test_a_public_name_of_a_private_address_is_blocked",
+            f"{SSRF}::test_refused_urls_reach_nobody_and_tell_no_address",
+        ),
+    ),
+    Mutant(
+        "own-addresses-dialled",
+        DIAL,
+        "return is_named or (found is not None and not is_own(found))",
+        "return True",
+        (f"{SSRF}::test_in_a_network_of_its_own_nothing_forbidden_and_no_own_address_is_reached",),
+    ),
+    Mutant(
+        "kept-connections-after-the-name-moved",
+        EGRESS,
+        "        if addresses is not route.addresses:\n",
+        "        if not route.addresses:\n",
+        (f"{SSRF}::test_a_kept_connection_is_not_used_once_it_is_remembered_that_the_name_has_moved",),
+    ),
+    Mutant(
+        "internal-names-unchecked",
+        ADDRESSES,
+        "        _check_name(host, port, policy)\n",
+        "        pass\n",
+        (f"{SSRF}::test_a_host_that_must_not_be_reached_is_blocked_and_not_merely_misspelt",),
+    ),
+    Mutant(
+        "any-port-on-public-addresses",
+        ADDRESSES,
+        "if port not in _BAD_PORTS and is_public(found):",
+        "if is_public(found):",
+        (f"{SSRF}::test_refused_urls_reach_nobody_and_tell_no_address",),
+    ),
+    Mutant(
+        "bodies-read-whole",
+        CONNECTION,
+        "        room = MAX_BODY_BYTES - self._body_size\n",
+        "        room = len(data)\n",
+        (f"{CLIENT}::test_a_large_answer_is_read_up_to_64_kib_and_the_connection_closed",),
+    ),
+    Mutant(
+        "chunk-extensions-read-for-ever",
+        CONNECTION,
+        "            elif self._raw_bytes > MAX_RAW_BYTES:\n                self._cut()\n",
+        "",
+        (f"{CLIENT}::test_endless_chunk_extensions_end_with_the_status",),
+    ),
+    Mutant(
+        "heads-read-whole",
+        CONNECTION,
+        "        if self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_LINES:\n",
+        "        if self._head_lines > 10**9:\n",
+        (f"{CLIENT}::test_a_head_over_the_cap_is_too_large",),
+    ),
+    Mutant(
+        "no-deadline-on-kept-connections",
+        "egress/deadlines.py",
+        "if connection.due_at_seconds <= now:",
+        "if False:",
+        (f"{DEADLINES}::test_a_receiver_that_hangs_or_drips_ends_by_the_deadline[asyncio-reused-headers]",),
+    ),
+    Mutant(
+        "no-deadline-on-new-connections",
+        EGRESS,
+        "async with asyncio.timeout_at(deadline_seconds):",
+        "async with asyncio.timeout_at(None):",
+        (f"{DEADLINES}::test_a_receiver_that_hangs_or_drips_ends_by_the_deadline[asyncio-fresh-body]",),
+    ),
+    Mutant(
+        "a-deadline-for-each-phase",
+        EGRESS,
+        '                phase = "gave no complete answer"\n                return await self._exchange(',
+        '                phase = "gave no complete answer"\n'
+        "            async with asyncio.timeout(self._timeout_seconds):\n"
+        "                return await self._exchange(",
+        (f"{DEADLINES}::test_the_deadline_is_one_for_all_phases_together",),
+    ),
+    Mutant(
+        "certificates-unchecked",
+        "egress/tls.py",
+        "    return context\n",
+        "    context.check_hostname = False\n    context.verify_mode = ssl.CERT_NONE\n    return context\n",
+        ("tests/egress/test_tls.py::test_a_certificate_of_an_unknown_authority_is_refused",),
+    ),
+)
+
+MUTANTS = (*QUICK, *LEASE_MUTANTS, *STORING_MUTANTS, *SENDING_MUTANTS, *EGRESS_MUTANTS)
