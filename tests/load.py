@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Self
 
@@ -124,18 +124,6 @@ class Producer:
             while not stop.is_set():
                 await self.post(next(self._numbers))
                 await asyncio.sleep(pause_seconds)
-
-        async with asyncio.TaskGroup() as lanes:
-            for _ in range(LANES):
-                lanes.create_task(lane())
-
-    async def post_all(self, total: int) -> None:
-        """Post so many events."""
-        numbers: Iterator[int] = (next(self._numbers) for _ in range(total))
-
-        async def lane() -> None:
-            for number in numbers:
-                await self.post(number)
 
         async with asyncio.TaskGroup() as lanes:
             for _ in range(LANES):

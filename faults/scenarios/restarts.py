@@ -13,7 +13,11 @@ APPS = 8
 PER_SECOND = 20
 ANSWER_SECONDS = 1.0
 STOPPED = "from SIGTERM to the exit"
-BAD_EXITS, REFUSED, UNANSWERED = "exit statuses other than 0", "answers 5xx", "requests whose connection ended"
+BAD_EXITS, REFUSED, UNANSWERED = (
+    "exit statuses other than 0",
+    "answers 5xx",
+    "requests refused a connection, or that lost it",
+)
 
 
 async def run(context: Context) -> list[Figure]:

@@ -1,11 +1,8 @@
-"""An installation on PostgreSQL, and settings for short leases."""
-
-from pathlib import Path
+"""A database on PostgreSQL, and settings for short leases."""
 
 import pytest
 
 from tests.conftest import Place
-from tests.processes import Installation
 
 # The shortest time-out that may be set makes the shortest lease. On a busy machine it may run out for a receiver that
 # takes everything, which then gets the message again.
@@ -16,13 +13,3 @@ LEASE_SECONDS = 17
 @pytest.fixture
 def place(postgres_place: Place) -> Place:
     return postgres_place
-
-
-@pytest.fixture
-def installation(place: Place, tmp_path: Path) -> Installation:
-    return Installation(tmp_path, database_url=place.url)
-
-
-@pytest.fixture
-def quick_installation(place: Place, tmp_path: Path) -> Installation:
-    return Installation(tmp_path, database_url=place.url, **QUICK)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.fleet import Look
 from tests.conftest import Place
+from tests.faults.look import Look
 from tests.line import Got, answer, receiving
 from tests.load import Arrivals, Producer
 from tests.postgres import PostgresServer

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.fleet import Fleet, Look
+from faults.fleet import Fleet
 from tests.faults.conftest import LEASE_SECONDS, QUICK
+from tests.faults.look import Look
 from tests.faults.network import HOME, Host, run_on_a_network, skip_without_networks
 from tests.line import receiving
 from tests.load import Arrivals, Producer

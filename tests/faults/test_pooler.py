@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.fleet import Fleet, Look
+from faults.fleet import Fleet
 from tests.conftest import Place
+from tests.faults.look import Look
 from tests.line import receiving
 from tests.load import Arrivals, Producer
 from tests.postgres import PgBouncer
