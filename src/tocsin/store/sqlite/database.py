@@ -74,7 +74,7 @@ def database_path(url: str) -> Path:
 def prepare_folder(path: Path) -> None:
     """Make the file's folder, for its owner alone, and refuse one on a network. Raises ConfigError."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
     except OSError as error:
         raise ConfigError(f"TOCSIN_DATABASE_URL: cannot make {path.parent}: {error.strerror}") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -85,6 +85,18 @@ def prepare_folder(path: Path) -> None:
             f"TOCSIN_DATABASE_URL: {path.parent} is on a network file system ({kind}), where SQLite's locks "
             "cannot be trusted; use a local disk, or PostgreSQL"
         )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that survives a power cut: a new name is safe once the folder that holds it was synced."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in new:
+        above = os.open(each.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(above)
+        finally:
+            os.close(above)
 
 
 def filesystem_of(folder: Path) -> str:
