@@ -47,7 +47,7 @@ class Record(NamedTuple):
     kind: str
     inode: int
     place: int
-    """Where the bytes were written, which length was set, or the number of the record that began a sync."""
+    """Where the bytes were written, which length was set, or how many records ago a sync began."""
 
     data: bytes
 

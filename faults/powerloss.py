@@ -89,14 +89,15 @@ class Disk:
         """What was there when the sync began is on the disk now; after one that failed, perhaps, and if not, never."""
         thing = self._things[ended.inode]
         has_failed = ended.kind == "F"
+        begun = self._followed - ended.place
         if thing in self._folders:
             folder = self._folders[thing]
-            done = [each for each in self._unwritten_names if each.at < ended.place and _folder_of(each) == folder]
+            done = [each for each in self._unwritten_names if each.at < begun and _folder_of(each) == folder]
             self._unwritten_names = [each for each in self._unwritten_names if each not in done]
             for each in self._prefix(done) if has_failed else done:
                 _name(self._names, each)
             return
-        done = [each for each in self._unwritten[thing] if each.at < ended.place]
+        done = [each for each in self._unwritten[thing] if each.at < begun]
         self._unwritten[thing] = self._unwritten[thing][len(done) :]
         parts = self._survivors(done, Survivors.SECTORS) if has_failed else (each.record for each in done)
         for part in parts:

@@ -32,7 +32,7 @@ struct record {
   uint32_t kind;
   uint32_t length;
   uint64_t inode;
-  int64_t place; /* an offset, a size, or the number of the record that began a sync */
+  int64_t place; /* an offset, a size, or how many records ago a sync began */
 };
 
 struct faults {
@@ -66,7 +66,7 @@ __attribute__((constructor)) static void begin(void) {
   syscall(SYS_close, file);
 }
 
-/* Write down what happened; the caller has the order. Answers with the number of the record. */
+/* Write down what happened; the caller has the order. Answers with how many were written down before by this process. */
 static int64_t note(char kind, uint64_t inode, int64_t place, const struct iovec *data, int count) {
   struct record head = {.kind = (unsigned char)kind, .inode = inode, .place = place};
   struct iovec pieces[PIECES + 1] = {{&head, sizeof head}};
@@ -85,9 +85,10 @@ static void note_text(char kind, uint64_t inode, const char *text) {
   note(kind, inode, 0, &data, 1);
 }
 
-static int64_t note_now(char kind, uint64_t inode, int64_t place) {
+/* Write down a step of a sync; `since` is what the beginning answered with. */
+static int64_t note_sync(char kind, uint64_t inode, int64_t since) {
   pthread_mutex_lock(&order);
-  int64_t number = note(kind, inode, place, NULL, 0);
+  int64_t number = note(kind, inode, kind == 'B' ? 0 : recorded - since, NULL, 0);
   pthread_mutex_unlock(&order);
   return number;
 }
@@ -269,11 +270,11 @@ static int sync_watched(int file, int is_data_enough) {
   long call = is_data_enough ? SYS_fdatasync : SYS_fsync;
   uint64_t inode = watched(file);
   if (!inode) return (int)syscall(call, file);
-  int64_t number = note_now('B', inode, 0);
+  int64_t number = note_sync('B', inode, 0);
   int error = has_fault(OF_SYNCS);
   int done = error ? -1 : (int)syscall(call, file);
   if (!error) error = errno;
-  note_now(done == 0 ? 'E' : 'F', inode, number);
+  note_sync(done == 0 ? 'E' : 'F', inode, number);
   errno = error;
   return done;
 }

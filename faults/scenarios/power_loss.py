@@ -12,6 +12,7 @@ from benchmarks.bench import say
 from faults import disk
 from faults.database import Holdings, read_holdings, wait_until_none_is_live
 from faults.powerloss import Survivors
+from faults.producer import Producer
 from faults.recorded import DATABASE, UNSYNCED, RecordedSite, database_url, promised_by, recorded_site
 from faults.scenario import Context, Figure, Part, Scenario
 from tests.processes import TOCSIN, Installation
@@ -66,27 +67,31 @@ async def run(context: Context) -> list[Figure]:
 
 async def _record_and_lose(losses: int, program: Sequence[str | Path], part: Part) -> Found:
     """Record a server under load until it is killed, and cut the power at moments of chance of what was recorded."""
-    found = Found()
     async with recorded_site(part.folder, part.chance, program) as site:
         await _load_and_kill(site, EVENTS // 4 if part.is_smoke else EVENTS)
-        records = list(site.recording.records())
-        moments = sorted([*(part.chance.randrange(len(records)) for _ in range(losses - 1)), len(records)])
-        restarts = 0 if program == UNSYNCED else 1 if part.is_smoke else RESTARTS
-        restarted = set(part.chance.sample(range(losses), restarts))
-        promised: dict[str, str] = {}
-        begin = 0
-        for number, end in enumerate(moments):
-            for record in records[begin:end]:
-                site.disk.follow(record)
-                promised |= promised_by(record)
-            begin = end
-            place = part.folder / "after"
-            place.mkdir()
-            site.disk.write_out(place, list(Survivors)[number % len(Survivors)])
-            await _look(place, promised, found)
-            if number in restarted:
-                await _restart(site, place, promised, found)
-            shutil.rmtree(place)
+        return await lose_power(site, part, losses=losses, restarts=0 if program == UNSYNCED else RESTARTS)
+
+
+async def lose_power(site: RecordedSite, part: Part, *, losses: int, restarts: int) -> Found:
+    """Cut the power at moments of chance of what was recorded, and at its end; look at what is left each time."""
+    found = Found()
+    records = list(site.recording.records())
+    moments = sorted([*(part.chance.randrange(len(records)) for _ in range(losses - 1)), len(records)])
+    restarted = set(part.chance.sample(range(losses), min(restarts, 1) if part.is_smoke else restarts))
+    promised: dict[str, str] = {}
+    begin = 0
+    for number, end in enumerate(moments):
+        for record in records[begin:end]:
+            site.disk.follow(record)
+            promised |= promised_by(record)
+        begin = end
+        place = part.folder / "after"
+        place.mkdir()
+        site.disk.write_out(place, list(Survivors)[number % len(Survivors)])
+        await _look(place, promised, found)
+        if number in restarted:
+            await _restart(site, place, promised, found)
+        shutil.rmtree(place)
     return found
 
 
@@ -97,10 +102,15 @@ async def _load_and_kill(site: RecordedSite, events: int) -> None:
         await asyncio.to_thread(site.server.kill)
         posting.cancel()
         await asyncio.gather(posting, return_exceptions=True)
-        promised = {event_id for record in site.recording.records() for event_id in promised_by(record)}
-        unrecorded = {one.event_id for one in producer.accepted.values()} - promised
-        if unrecorded:
-            raise RuntimeError(f"{len(unrecorded)} answers of 201 are not in the recording")
+        check_recorded(site, producer)
+
+
+def check_recorded(site: RecordedSite, producer: Producer) -> None:
+    """Whether all answers of 201 are in the recording, without which nothing would have been promised."""
+    promised = {event_id for record in site.recording.records() for event_id in promised_by(record)}
+    unrecorded = {one.event_id for one in producer.accepted.values()} - promised
+    if unrecorded:
+        raise RuntimeError(f"{len(unrecorded)} answers of 201 are not in the recording")
 
 
 async def _look(place: Path, promised: Mapping[str, str], found: Found) -> None:

@@ -8,7 +8,8 @@ import pytest
 from faults import disk
 from faults.disk import Record
 from faults.powerloss import SECTOR_BYTES, Disk, Survivors, sectors
-from faults.scenario import Context
+from faults.scenario import Context, Scenario
+from faults.scenarios.disk_errors import F9
 from faults.scenarios.power_loss import F8
 
 SEED = 20261126
@@ -25,15 +26,13 @@ class Files:
         self.folder_inode = self.place.stat().st_ino
         self.disk = Disk(self.place, random.Random(SEED))
         self._after = folder / "after"
-        self._followed = 0
 
     def happens(self, kind: str, inode: int, place: int = 0, data: bytes = b"") -> None:
         self.disk.follow(Record(kind, inode, place, data))
-        self._followed += 1
 
     def is_synced(self, inode: int, *, ended: str = "E") -> None:
         self.happens("B", inode)
-        self.happens(ended, inode, self._followed - 1)
+        self.happens(ended, inode, 1)
 
     def path(self, name: str) -> bytes:
         return str(self.place / name).encode()
@@ -62,7 +61,7 @@ def test_what_was_written_and_not_synced_is_lost(files: Files) -> None:
 def test_what_was_written_while_a_sync_ran_is_not_made_safe_by_it(files: Files) -> None:
     files.happens("B", files.inode)
     files.happens("W", files.inode, 3, b"new")
-    files.happens("E", files.inode, 0)
+    files.happens("E", files.inode, 2)
     assert files.left() == {"old": b"old"}
 
 
@@ -121,7 +120,8 @@ def test_a_write_is_cut_at_the_borders_of_sectors() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(disk.missing()), reason=f"{disk.missing()}: no power loss is tested")
-async def test_nothing_that_was_promised_is_lost_with_the_power(tmp_path: Path) -> None:
-    figures = await F8.run(Context("F8", seed=SEED, folder=tmp_path, is_smoke=True))
+@pytest.mark.skipif(bool(disk.missing()), reason=f"{disk.missing()}: neither power loss nor errors are tested")
+@pytest.mark.parametrize("scenario", [F8, F9], ids=lambda scenario: scenario.id)
+async def test_nothing_that_was_promised_is_lost_with_the_power(scenario: Scenario, tmp_path: Path) -> None:
+    figures = await scenario.run(Context(scenario.id, seed=SEED, folder=tmp_path, is_smoke=True))
     assert [figure for figure in figures if figure.is_met is False] == []
