@@ -10,7 +10,8 @@ TocsinError
 │   ├── NotFound           names the kind of resource
 │   ├── Conflict           clashes with what is there
 │   └── TooLarge           over a size limit
-├── StoreError             the database is unavailable or full; trying again is sensible
+├── StoreError             the database is unavailable; trying again is sensible
+│   └── NoRoom             its disk is full, or so nearly that the rest is kept for delivering
 └── PlatformError          sending failed; carries a Reason
     ├── TemporaryFailure   try again
     └── PermanentFailure   do not try again
@@ -77,6 +78,10 @@ class TooLarge(RequestError):
 
 class StoreError(TocsinError):
     """The database cannot answer now; try again in a moment."""
+
+
+class NoRoom(StoreError):
+    """The disk of the database is full, or nearly: nothing is accepted until there is room; try again later."""
 
 
 class PlatformError(TocsinError):

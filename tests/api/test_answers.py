@@ -10,6 +10,7 @@ from tocsin.errors import (
     Conflict,
     InvalidInput,
     Malformed,
+    NoRoom,
     NotAllowed,
     NotAuthenticated,
     NotFound,
@@ -44,6 +45,13 @@ def test_an_unavailable_database_is_worth_a_second_try():
     assert answered.status_code == 503
     assert answered.headers["retry-after"] == "1"
     assert b"/var/lib" not in answered.body
+
+
+def test_a_full_disk_is_told_as_what_it_is():
+    answered = answer(NoRoom())
+    assert answered.status_code == 503
+    assert answered.headers["retry-after"] == "5"
+    assert b"disk" in answered.body
 
 
 def test_every_error_of_a_request_has_a_status():

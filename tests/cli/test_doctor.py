@@ -5,7 +5,6 @@ import shutil
 import socket
 import sqlite3
 import threading
-from collections import namedtuple
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from tocsin.cli.doctor import examine
 from tocsin.ids import first_hex_id
 from tocsin.settings import read_settings
 from tocsin.store.sqlite.database import Lock
+from tocsin.store.sqlite.space import Room
 
 CHECKS = ("settings", "server", "database", "schema", "durability", "sqlite", "disk", "key", "clock", "mail", "egress")
 
@@ -149,11 +149,22 @@ def test_a_clock_behind_the_newest_event_is_a_warning(patient: Patient) -> None:
     assert patient.examine()["clock"][0] == "warn"
 
 
-@pytest.mark.parametrize(("total", "free"), [(10 << 40, 100 << 30), (1 << 30, 500 << 20)])
-def test_a_full_disk_fails(patient: Patient, monkeypatch: pytest.MonkeyPatch, total: int, free: int) -> None:
-    usage = namedtuple("usage", ["total", "free"])(total, free)  # noqa: PYI024
-    monkeypatch.setattr("tocsin.cli.doctor_sqlite.shutil.disk_usage", lambda _: usage)
-    assert patient.examine()["disk"][0] == "FAIL"
+@pytest.mark.parametrize(
+    ("total", "free", "level"),
+    [
+        (1 << 40, 500 << 20, "FAIL"),
+        (1 << 40, 600 << 20, "warn"),
+        (1 << 40, 2 << 30, "ok"),
+        (1 << 30, 50 << 20, "FAIL"),
+        (1 << 30, 60 << 20, "warn"),
+        (1 << 30, 200 << 20, "ok"),
+    ],
+)
+def test_a_nearly_full_disk_is_told(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, total: int, free: int, level: str
+) -> None:
+    monkeypatch.setattr("tocsin.cli.doctor_sqlite.measure_room", lambda _: Room(free=free, total=total))
+    assert patient.examine()["disk"][0] == level
 
 
 def test_an_allow_list_that_cannot_be_understood_fails(patient: Patient) -> None:

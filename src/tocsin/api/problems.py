@@ -16,6 +16,7 @@ from tocsin.errors import (
     Conflict,
     InvalidInput,
     Malformed,
+    NoRoom,
     NotAllowed,
     NotAuthenticated,
     NotFound,
@@ -26,6 +27,7 @@ from tocsin.errors import (
 )
 
 RETRY_AFTER_SECONDS = 1
+ROOM_RETRY_AFTER_SECONDS = 5
 
 STATUS_OF: Mapping[type[TocsinError], int] = {
     Malformed: 400,
@@ -96,6 +98,9 @@ def answer(error: TocsinError) -> JSONResponse:
         case NotAuthenticated():
             body = {"error": error.message}
             headers["www-authenticate"] = 'Bearer realm="Tocsin"'
+        case NoRoom():
+            body = {"error": error.message}
+            headers["retry-after"] = str(ROOM_RETRY_AFTER_SECONDS)
         case StoreError():
             # What the database said is for the log; it may name files.
             body = {"error": "the database cannot answer now; try again in a moment"}

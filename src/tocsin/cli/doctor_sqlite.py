@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import stat
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -25,9 +24,8 @@ from tocsin.store.sqlite.examination import (
     examine_durability,
     sqlite_version,
 )
+from tocsin.store.sqlite.space import measure_room
 
-MIN_FREE_BYTES = 512 << 20
-MIN_FREE_SHARE = 0.05
 CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
@@ -107,11 +105,13 @@ def _sqlite(_scene: Scene) -> Finding:
 
 
 def _disk(scene: Scene) -> Finding:
-    usage = shutil.disk_usage(_nearest_folder(scene.path))
-    share = usage.free / usage.total
-    text = f"{usage.free / (1 << 30):.1f} GiB free ({share:.0%})"
-    if usage.free < MIN_FREE_BYTES or share < MIN_FREE_SHARE:
-        return Finding("FAIL", f"{text}: Tocsin needs {MIN_FREE_SHARE:.0%} and {MIN_FREE_BYTES >> 20} MiB")
+    room = measure_room(_nearest_folder(scene.path))
+    text = f"{room.free / (1 << 30):.1f} GiB free ({room.free / room.total:.0%})"
+    least = f"{room.reserve / (1 << 20):.0f} MiB"
+    if room.is_short:
+        return Finding("FAIL", f"{text}: Tocsin accepts nothing until {least} are free, and keeps the rest to deliver")
+    if room.free < 2 * room.reserve:
+        return Finding("warn", f"{text}: with less than {least} Tocsin accepts nothing")
     return Finding("ok", text)
 
 

@@ -36,9 +36,10 @@ async def check_store(store: Store) -> dict[str, str]:
         if not await store.read(_is_usable):
             return {"schema": "the database's schema is not current: run tocsin migrate"}
         await store.write(_commit_nothing)
+        shortage = await store.check_room()
     except StoreError as error:
         return {"database": str(error)}
-    return {}
+    return {} if shortage is None else {"disk": shortage}
 
 
 def _is_usable(connection: sa.Connection) -> bool:

@@ -236,6 +236,10 @@ class Store(Protocol):
         """What keeps commits from surviving a power cut, or None."""
         ...
 
+    async def check_room(self) -> str | None:
+        """Why no events are stored although the database can write, or None. It may be a second old."""
+        ...
+
     def on_wake(self, wake: Wake) -> None:
         """Call `wake` (on the event loop) when work may have come: after each plain write, each recorded fan-out."""
         ...

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from tocsin.errors import ConfigError, StoreError
+from tocsin.errors import ConfigError, NoRoom, StoreError
 
 T = TypeVar("T")
 
@@ -145,7 +145,8 @@ def as_store_error(error: BaseException) -> BaseException:
         is_condition |= (cause.sqlstate or "")[:2] in _UNAVAILABLE
     if not is_condition and not isinstance(error, sa.exc.TimeoutError):
         return error
-    translated = StoreError(f"the database cannot answer: {_sentence(cause)}")
+    is_full = isinstance(cause, asyncpg.DiskFullError)
+    translated = NoRoom() if is_full else StoreError(f"the database cannot answer: {_sentence(cause)}")
     translated.__cause__ = error
     return translated
 

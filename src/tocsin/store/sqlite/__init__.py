@@ -27,6 +27,7 @@ from tocsin.store.sqlite.database import (
 )
 from tocsin.store.sqlite.examination import check_durability
 from tocsin.store.sqlite.hot import HotVerbs
+from tocsin.store.sqlite.space import Space
 from tocsin.store.sqlite.writer import BatchVerb, Transaction, Writer
 
 P = ParamSpec("P")
@@ -85,7 +86,8 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="tocsin-reader")
         self._is_closed = False
         self._dispatch = dispatch
-        self._hot = HotVerbs(clock, dispatch)
+        self._space = Space(self.path.parent, clock.monotonic)
+        self._hot = HotVerbs(clock, dispatch, self._space)
         verbs: list[BatchVerb] = [self._hot.settle, self._hot.add_events, self._hot.claim, self._write_plain]
         self._writer = Writer(connection, verbs, give_up=lambda _: self._wake())
         self._wakes: list[Wake] = []
@@ -174,6 +176,11 @@ class SqliteStore:
 
     async def check_durability(self) -> str | None:
         return await self.write(check_durability)
+
+    async def check_room(self) -> str | None:
+        loop = asyncio.get_running_loop()
+        shortage = await loop.run_in_executor(self._readers, self._space.find_shortage)
+        return None if shortage is None else shortage.message
 
     def on_wake(self, wake: Wake) -> None:
         self._wakes.append(wake)

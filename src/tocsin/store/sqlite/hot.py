@@ -14,6 +14,7 @@ from tocsin.store.port import Accepted, AppRoutes, Claim, Claimed, Dispatch, New
 from tocsin.store.schema import from_micros, to_micros
 from tocsin.store.sqlite.bulk import Bulk
 from tocsin.store.sqlite.rows import FIND_BODY, Found, insert
+from tocsin.store.sqlite.space import Space
 from tocsin.store.sqlite.writer import Transaction
 
 CLAIM = """
@@ -72,9 +73,10 @@ UPDATE attempts SET duration_ms = ?, response_status = ?, response_body = ?, err
 class HotVerbs:
     """The batch verbs, with what they remember between transactions: routes, until a plain write changes any."""
 
-    def __init__(self, clock: Clock, dispatch: Dispatch) -> None:
+    def __init__(self, clock: Clock, dispatch: Dispatch, space: Space) -> None:
         self._clock = clock
         self._dispatch = dispatch
+        self._space = space
         self._routes: dict[str, AppRoutes] = {}
         self._notifiers: dict[str, Notifier | None] = {}
         self._unsendable: set[str] = set()
@@ -86,6 +88,9 @@ class HotVerbs:
         self._unsendable.clear()
 
     def add_events(self, transaction: Transaction, batch: list[NewEvents]) -> list[Accepted | Exception]:
+        shortage = self._space.find_shortage()
+        if shortage is not None:
+            return [shortage for _ in batch]
         intake = Intake(
             Found(transaction, self._routes_of), dispatch=self._dispatch, instant=to_micros, undo=transaction.undo
         )

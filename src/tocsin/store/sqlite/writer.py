@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from tocsin.errors import StoreError
+from tocsin.errors import NoRoom, StoreError
 from tocsin.store.batches import Batches, Operation
 
 BatchVerb = Callable[["Transaction", list[Any]], list[Any]]
@@ -114,7 +114,8 @@ def _as_store_error(error: Exception) -> Exception:
     if isinstance(error, sa.exc.OperationalError):
         error = cast("Exception", error.orig)
     if isinstance(error, sqlite3.OperationalError):
-        translated = StoreError(f"the database cannot write: {error}")
+        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        translated = NoRoom() if is_full else StoreError(f"the database cannot write: {error}")
         translated.__cause__ = error
         return translated
     return error
