@@ -94,6 +94,11 @@ class PostgresServer:
         return self._running is not None
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._running is not None and self._running.is_alive
+
+    @property
     def pid(self) -> int:
         assert self._running is not None
         return self._running.pid

@@ -93,6 +93,10 @@ class Program:
         self.pid = self._process.pid
         self._guard = Guard(self.pid)
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def wait_until(self, is_ready: Callable[[], bool], timeout_seconds: float = 30) -> None:
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():
