@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from tocsin.clock import Clock
+from tocsin.clock import Clock, JumpWatch
 from tocsin.dispatch import Dispatcher
 from tocsin.errors import StoreError
 from tocsin.store.chores import find_chores
@@ -19,6 +19,7 @@ from tocsin.store.leases import reap_leases
 from tocsin.store.lives import lease_probe, list_probes_due
 from tocsin.store.notifiers import list_lifetimes_of
 from tocsin.store.port import INLINE_FANOUT, Claim, Store
+from tocsin.store.set_clocks import set_back
 
 ROUND_SECONDS = 5.0
 PACE_SECONDS = 0.1
@@ -38,6 +39,7 @@ class Upkeep:
         clock: Clock,
         dispatch: Dispatcher,
         retention_days: int,
+        lease_seconds: float,
         resume_due: Callable[[], Awaitable[None]],
         probe: Callable[[Claim], Awaitable[None]],
         ready: frozenset[str],
@@ -47,10 +49,14 @@ class Upkeep:
         self._clock = clock
         self._dispatch = dispatch
         self._retention = timedelta(days=retention_days)
+        self._lease = timedelta(seconds=lease_seconds)
         self._resume_due = resume_due
         self._probe = probe
         self._ready = ready
         self._next_end: datetime | None = None
+        self._jumps = JumpWatch(clock)
+        self._trusts_clock_at = float("-inf")
+        self._set_back_by = timedelta()
         self._pruned = float("-inf")
         self._woken = asyncio.Event()
         self._log = structlog.get_logger("tocsin.upkeep").bind()
@@ -82,14 +88,16 @@ class Upkeep:
 
     async def round(self) -> None:
         """Do what is to be done now, once."""
+        await self._follow_clock()
         now = self._clock.now()
+        is_time_trusted = self._clock.monotonic() >= self._trusts_clock_at
         chores = await self._store.read(find_chores, now)
         if chores.has_fanouts:
             await self._fan_out()
-        if chores.has_lost_leases:
+        if chores.has_lost_leases and is_time_trusted:
             count = await self._in_steps(reap_leases, lease_until=now, at=now)
             self._log.warning("upkeep.leases_taken_back", count=count)
-        if chores.has_expired:
+        if chores.has_expired and is_time_trusted:
             count = await self._in_steps(expire, at=now)
             self._log.info("upkeep.deliveries_expired", count=count)
         if chores.has_unwanted:
@@ -111,6 +119,22 @@ class Upkeep:
             )
             if claim is not None:
                 await self._probe(claim)
+
+    async def _follow_clock(self) -> None:
+        """When the clock was set, no attempt under way may seem lost, and nothing may wait for a time long gone.
+
+        Until each lease of before must have ended, none is taken back. Set forward, all is due at once, and is tried
+        before anything is found to have expired.
+        """
+        jump = self._jumps.look()
+        if jump:
+            self._log.warning("clock.was_set", seconds=jump.total_seconds())
+            self._trusts_clock_at = self._clock.monotonic() + self._lease.total_seconds() + ROUND_SECONDS
+            self._pruned = max(self._pruned, self._clock.monotonic())
+            self._set_back_by = max(timedelta(), self._set_back_by - jump)
+        if self._set_back_by:
+            await self._store.write(set_back, now=self._clock.now(), by=self._set_back_by, lease=self._lease)
+            self._set_back_by = timedelta()
 
     async def _in_steps(self, verb: Callable[..., int], **given: Any) -> int:
         """Carry out a verb that has a limit, in short transactions, until it finds no more; answers with how many."""

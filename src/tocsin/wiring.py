@@ -249,6 +249,7 @@ async def build(
             clock=clock,
             dispatch=dispatch,
             retention_days=settings.retention_days,
+            lease_seconds=settings.lease_seconds,
             resume_due=notifiers.resume_due,
             probe=worker.probe,
             ready=ready,

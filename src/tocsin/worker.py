@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from tocsin.agenda import Agenda
-from tocsin.clock import Clock
+from tocsin.clock import Clock, JumpWatch
 from tocsin.deliver import Deliver
 from tocsin.errors import StoreError
 from tocsin.health import Health
@@ -80,6 +80,7 @@ class Worker:
         self._is_behind = False
         self._is_stopping = False
         self._refreshed = float("-inf")
+        self._jumps = JumpWatch(clock)
         self._log = structlog.get_logger("tocsin.worker").bind()
 
     def start(self, accepted: Accepted) -> None:
@@ -184,7 +185,12 @@ class Worker:
             self._agenda.introduce(notifier_id)
 
     async def _recheck(self) -> None:
-        """Give back what waits in line for a notifier that was changed, paused or turned off meanwhile."""
+        """Give back what waits in line for a notifier that was changed, paused or turned off meanwhile.
+
+        When the clock was set, nobody can tell any more how long a lease in line has been held.
+        """
+        if self._jumps.look():
+            await self._release(self._lanes.withdraw(lambda _: True))
         waiting = self._lanes.waiting_notifiers()
         if not waiting:
             return

@@ -15,6 +15,8 @@ from tocsin.store.schema import attempts, deliveries, notifiers
 MAX_LOST_LEASES = 5
 """A delivery whose attempt never ended this many times in a row is taken to end its worker: it is poison."""
 
+MAX_DURATION_MS = 2**31 - 1
+
 SUSPECT_LOST_LEASES = 2
 """From so many on, only one such delivery is leased at a time. A process that is killed loses many leases at once;
 this way only what ends it by itself comes to MAX_LOST_LEASES."""
@@ -118,7 +120,8 @@ def _unknown_attempt(row: "sa.Row[Any]", at: datetime) -> dict[str, Any]:
         "delivery_id": row.id,
         "number": row.attempt_count,
         "started_at": row.claimed_at,
-        "duration_ms": max(0, (at - row.claimed_at) // timedelta(milliseconds=1)),
+        # A clock that was set in between knows no bounds; the column does.
+        "duration_ms": min(max(0, (at - row.claimed_at) // timedelta(milliseconds=1)), MAX_DURATION_MS),
         "outcome": AttemptOutcome.UNKNOWN,
         "reason": Reason.LEASE_LOST,
         "error": "the worker stopped before it could tell how this attempt ended",
