@@ -16,9 +16,9 @@ from faults.nemesis import schedule
 from faults.producer import LOST, Producer
 from faults.recorded import RecordedSite, recorded_site
 from faults.scenario import Context, Figure, Part, Scenario
-from faults.scenarios.kills import spread
 from faults.scenarios.power_loss import Found, check_recorded, lose_power
 from faults.site import Tally, tally
+from faults.tally import spread
 
 STRIKES, LOSSES = 60, 100
 PER_SECOND = 100

@@ -15,8 +15,8 @@ from faults.checker import figures
 from faults.namespaces import MOUNTS, Ballast, in_namespace, small_disk
 from faults.producer import Producer
 from faults.scenario import Context, Figure, Part, Scenario
-from faults.scenarios.kills import spread
 from faults.site import Site, Tally, postgres_site, sqlite_site, tally
+from faults.tally import spread
 from tocsin.store.sqlite.space import Room
 
 ROUNDS = 10
