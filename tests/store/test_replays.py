@@ -272,6 +272,11 @@ def free(connection: sa.Connection, at: datetime) -> None:
     connection.execute(table.update().where(table.c.state == "sending").values(state="pending", next_attempt_at=at))
 
 
+def reset_attempts(connection: sa.Connection) -> None:
+    """As after an attempt that does not count."""
+    connection.execute(schema.deliveries.update().values(attempt_count=0))
+
+
 class TestToAnother:
     async def prepare(self, stage: Stage) -> tuple[Notifier, Notifier, list[str]]:
         """Two notifiers: of four events, the first missed all, the second none but the last."""
@@ -349,14 +354,25 @@ class TestPace:
         live = sorted(await stage.deliveries(state=DeliveryState.PENDING), key=due_at)
         assert [due_at(each) for each in live] == [planned + place * SECOND for place in range(4)]
 
-    async def test_what_waits_for_another_attempt_is_no_plan(self, stage: Stage) -> None:
+    async def test_only_replays_are_planned(self, stage: Stage) -> None:
         notifier = await stage.add_notifier()
         now = stage.clock.now()
-        assert await stage.store.read(first_free, notifier.id, pace=PACE, at=now) == now
         await stage.ingest()
         [claim] = await stage.claim(notifier)
         await stage.settle(to_retry(claim, now, after=HOUR))
         assert await stage.store.read(first_free, notifier.id, pace=PACE, at=now) == now
+        await stage.store.write(reset_attempts)
+        assert await stage.store.read(first_free, notifier.id, pace=PACE, at=now) == now
+
+    async def test_a_replay_that_is_due_now_or_was_just_now_is_a_gap_away(self, stage: Stage) -> None:
+        notifier = await stage.add_notifier()
+        await stage.ingest()
+        await replay_now(stage, await stage.delivery())
+        now = stage.clock.now()
+        for seconds, free_after in ((0, 1), (0.25, 0.75), (1, 0), (60, 0)):
+            at = now + timedelta(seconds=seconds)
+            found = await stage.store.read(first_free, notifier.id, pace=PACE, at=at)
+            assert found == at + timedelta(seconds=free_after)
 
     async def test_a_fresh_event_goes_out_before_what_is_planned(self, stage: Stage) -> None:
         notifier = await stage.add_notifier()

@@ -164,7 +164,7 @@ BEST = {
     "events to replay after": ["events_by_app (app_id=? AND id>? AND id<?)"],
     "count replayable": REPLAYABLE,
     "replay chosen": REPLAYABLE,
-    "first free": ["deliveries_due_new (notifier_id=?)"],
+    "first free": ["deliveries_due_new (notifier_id=? AND next_attempt_at>?)"],
     "due walk": ["deliveries_pending_by_notifier (notifier_id>?)", "deliveries_due (notifier_id=?)"],
     "prune": ["deliveries_first (event_id=?)", "deliveries_replays (event_id=?)", "finished_by_event (event_id=?)"],
     "events of app": ["events_by_app (app_id=?)"],
@@ -175,7 +175,7 @@ BEST = {
 
 # What is sorted here is few: the deliveries of one event.
 SORTED_FEW = {name for name in LISTS if "event" in name}
-WALKED = ["missed", "missed after", "events to replay", "events to replay after"]
+WALKED = ["first free", "missed", "missed after", "events to replay", "events to replay after"]
 IN_ORDER = [*(LISTS.keys() - SORTED_FEW), *WALKED, "events of app", "events before", "events since", "events of user"]
 
 

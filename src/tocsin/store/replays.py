@@ -111,16 +111,22 @@ def replay_chosen(
 
 
 def first_free(connection: sa.Connection, notifier_id: str, *, pace: Pace, at: datetime) -> datetime:
-    """When the next of a notifier's replays can be due: after those that are planned, for first attempts are only
-    made later than at once when many were replayed.
-    """
-    planned = sa.select(sa.func.max(deliveries.c.next_attempt_at)).where(
-        deliveries.c.notifier_id == notifier_id,
-        IS_PENDING,
-        # Written out for the partial index.
-        deliveries.c.attempt_count == sa.literal_column("0"),
+    """When the next of a notifier's replays can be due: a gap after the last that is planned."""
+    planned = (
+        sa.select(deliveries.c.next_attempt_at)
+        .where(
+            deliveries.c.notifier_id == notifier_id,
+            deliveries.c.replay_of.is_not(None),
+            # What waits since earlier needs no looking at, however much it is.
+            deliveries.c.next_attempt_at > at - pace.gap,
+            IS_PENDING,
+            # Written out for the partial index.
+            deliveries.c.attempt_count == sa.literal_column("0"),
+        )
+        .order_by(deliveries.c.next_attempt_at.desc())
+        .limit(1)
     )
-    last: datetime | None = connection.execute(planned).scalar_one()
+    last = connection.execute(planned).scalar_one_or_none()
     return at if last is None else max(at, last + pace.gap)
 
 
