@@ -7,7 +7,7 @@ from tocsin.catalogue import Catalogue
 from tocsin.health import Health
 from tocsin.model import Notifier, NotifierState
 from tocsin.platforms.base import Platform
-from tocsin.routing import ALERT_TYPE, named_by_rules
+from tocsin.routing import ALERT_TYPE, hears, named_by_rules
 from tocsin.slots import Slots
 from tocsin.store.port import AppRoutes, NewEvent
 
@@ -44,8 +44,7 @@ class Dispatcher:
         )
         if event.about is None:
             return found
-        # What is told of a notifier goes by others that can be reached.
-        return [each for each in found if each.id != event.about and each.state is NotifierState.ACTIVE]
+        return [each for each in found if hears(each, event.about)]
 
     def expires_at(self, event: NewEvent, notifier: Notifier) -> datetime:
         return event.received_at + self.lifetime(notifier.platform, notifier.expires_after)

@@ -15,6 +15,7 @@ from tocsin.explanation import Case, Step, is_wanted, note, steps_of, summary
 from tocsin.history import History
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Draft, Ingest, alert_facts
+from tocsin.life import LIFE_TYPES
 from tocsin.model import Alert, App, Attempt, Delivery, Event, Notifier, User
 from tocsin.preview import Preview, Previews
 from tocsin.retry import TryAgain, next_step
@@ -101,9 +102,7 @@ class Explain:
         event = await self._store.read(event_verbs.find_received, app.id, event_id)
         if event is None:
             raise NotFound("event")
-        facts = alert_facts(_EVENT.decode(event.body).type_data) if event.type == ALERT_TYPE else None
-        event = msgspec.structs.replace(event, alert=facts)
-        case = await self._case(app, event, is_draft=False)
+        case = await self._case(app, _as_it_came(event), is_draft=False)
         return await self._explain(app, case, notifier_id, limit=limit, offset=offset)
 
     async def draft(
@@ -208,3 +207,15 @@ class Explain:
                 break
             number, due_at = number + 1, step.at
         return planned
+
+
+def _as_it_came(event: NewEvent) -> NewEvent:
+    """A stored event with what routing was told of it, which stands in its body.
+
+    One that tells of a notifier's life is taken for our own, though a client may have posted it.
+    """
+    if event.type == ALERT_TYPE:
+        return msgspec.structs.replace(event, alert=alert_facts(_EVENT.decode(event.body).type_data))
+    if event.type in LIFE_TYPES:
+        return msgspec.structs.replace(event, about=_EVENT.decode(event.body).type_data.get("notifier_id"))
+    return event

@@ -10,16 +10,17 @@ import msgspec
 
 from tocsin.dates import format_instant
 from tocsin.model import Alert, Delivery, DeliveryState, Notifier, NotifierState
-from tocsin.routing import ALERT_TYPE, AlertFacts, Way, differences, matching_rules, wants, ways
+from tocsin.routing import ALERT_TYPE, AlertFacts, Way, differences, hears, matching_rules, wants, ways
 from tocsin.store.known import Known
 from tocsin.store.port import NewEvent
 
 
 class StepName(StrEnum):
-    """What is looked at, in this order. Of the four ways in the middle one is enough; the last two only delay."""
+    """What is looked at, in this order. Of the four ways after `event_type` one is enough; the last two only delay."""
 
     EXISTS = "exists"
     ACTIVE = "active"
+    ABOUT = "about"
     EVENT_TYPE = "event_type"
     SEND_ALL_EVENTS = "send_all_events"
     SELECTED_EVENT_IDS = "selected_event_ids"
@@ -64,14 +65,17 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 def steps_of(case: Case, known: Known, waits_for: str | None) -> tuple[Step, ...]:
     """Everything that is looked at; `waits_for` is the operator's setting that the platform lacks."""
     notifier = known.notifier
-    steps = (_was_there(case, known), _is_active(notifier), *_ways(case, notifier), _state(notifier))
-    return (*steps, _platform(notifier, waits_for))
+    gates = (_was_there(case, known), _is_active(notifier), _about(case, notifier))
+    return (*gates, *_ways(case, notifier), _state(notifier), _platform(notifier, waits_for))
 
 
 def is_wanted(case: Case, known: Known) -> bool:
     """Whether the notifier gets the event, as both are known now."""
-    return _was_there(case, known).passed and wants(
-        known.notifier, event_type=case.event.type, event_type_id=case.type_id, named_ids=case.named_ids
+    notifier, event = known.notifier, case.event
+    return (
+        _was_there(case, known).passed
+        and hears(notifier, event.about)
+        and wants(notifier, event_type=event.type, event_type_id=case.type_id, named_ids=case.named_ids)
     )
 
 
@@ -95,7 +99,7 @@ def summary(case: Case, known: Known, steps: Sequence[Step], delivery: Delivery 
     if delivery is not None:
         return _told(delivery)
     if not is_wanted(case, known):
-        closed = [step.detail for step in steps[:2] if not step.passed]
+        closed = [step.detail for step in steps[:3] if not step.passed]
         why = closed[0] if closed else "nothing in its settings asks for it"
         return f"{'would not be sent' if case.is_draft else 'not sent'}: {why}"
     if case.is_draft:
@@ -122,9 +126,20 @@ def _was_there(case: Case, known: Known) -> Step:
 def _is_active(notifier: Notifier) -> Step:
     if notifier.active:
         return Step(StepName.ACTIVE, True, "it is switched on")
-    if notifier.state is NotifierState.DISABLED:
-        return Step(StepName.ACTIVE, True, "its deliveries are made, and wait, for it is disabled")
+    if notifier.takes_events:
+        return Step(StepName.ACTIVE, True, "it is disabled, and its deliveries wait")
     return Step(StepName.ACTIVE, False, "it is switched off")
+
+
+def _about(case: Case, notifier: Notifier) -> Step:
+    about = case.event.about
+    if about is None:
+        return Step(StepName.ABOUT, True, "the event tells of no notifier's life")
+    if about == notifier.id:
+        return Step(StepName.ABOUT, False, "the event tells of this very notifier, and goes by others")
+    if not hears(notifier, about):
+        return Step(StepName.ABOUT, False, "what is told of other notifiers goes by those that are active alone")
+    return Step(StepName.ABOUT, True, "the event tells of another notifier")
 
 
 def _ways(case: Case, notifier: Notifier) -> list[Step]:

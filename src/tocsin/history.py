@@ -163,7 +163,8 @@ class History:
             before_id=new_uuid7("de"),
         )
         asked = wish.rate_per_second or REPLAYS_PER_SECOND
-        rate = min(asked, target.rate_per_second or asked)
+        own = target.rate_per_second or self._platforms[target.platform].rate_per_second
+        rate = min(asked, own or asked)
         pace = Pace(gap=timedelta(seconds=1 / rate), lifetime=self.lifetime(target))
         made = await (self._foresee(chosen, pace) if wish.is_dry_run else self._replay(chosen, pace))
         return Replayed(count=made.count, rate_per_second=rate, last_attempt_at=made.last_attempt_at)

@@ -25,6 +25,10 @@ DISABLE_ATTEMPTS = 20
 """Five days and so many attempts without one success disable a notifier."""
 
 
+LIFE_TYPES = frozenset({"notifier_failing", "notifier_disabled", "notifier_recovered"})
+"""The types of events that tell of a notifier's life."""
+
+
 class Held(msgspec.Struct, frozen=True):
     """The receiver asked to be left alone until then."""
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import msgspec
 
-from tocsin.model import Alert, Notifier
+from tocsin.model import Alert, Notifier, NotifierState
 
 ALERT_TYPE = "alert"
 
@@ -61,6 +61,14 @@ def wants(
     """Whether a notifier gets an event of this type: it does when it takes events and there is a way."""
     found = ways(notifier, event_type=event_type, event_type_id=event_type_id, named_ids=named_ids)
     return notifier.takes_events and any(leads for _, leads in found)
+
+
+def hears(notifier: Notifier, about: str | None) -> bool:
+    """Whether a notifier gets what is told of the life of the one with the id `about`: others do, while all is well.
+
+    None stands for any other event.
+    """
+    return about is None or (notifier.id != about and notifier.state is NotifierState.ACTIVE)
 
 
 class Router:

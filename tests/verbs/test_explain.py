@@ -19,6 +19,7 @@ from tocsin.platforms.webhook import WebhookPlatform
 from tocsin.routing import Way
 from tocsin.store import notifiers as notifier_verbs
 from tocsin.store import schema
+from tocsin.store.events import add_event
 
 GONE = {"outcome": AttemptOutcome.FAILED, "state": DeliveryState.FAILED, "reason": DeliveryReason.GONE}
 DONE = {"outcome": AttemptOutcome.DELIVERED, "state": DeliveryState.DELIVERED}
@@ -162,6 +163,26 @@ async def test_a_change_after_the_event_is_told_and_the_delivery_is_the_fact(wor
     world.clock.advance(60)
     await world.notifiers.edit(world.app, world.alice, other.id, NotifierWish(send_all_events=True))
     assert (await ask(world, unsent, other)).summary.startswith("not sent as far as is known")
+
+
+async def test_what_is_told_of_a_notifier_goes_by_others_that_are_active(world: World):
+    failing, well = [await world.add_webhook(name=name, send_all_events=True) for name in ("failing", "well")]
+    paused = await world.add_webhook(name="paused", send_all_events=True)
+    await world.notifiers.pause(world.app, paused.id)
+    type_data = {"notifier_id": failing.id, "notifier_name": "failing"}
+    event = world.ingest.own_event(event_type="notifier_failing", type_data=type_data, user=world.alice, app=world.app)
+    event = msgspec.structs.replace(event, about=failing.id)
+    await world.store.write(add_event, event, world.ingest._dispatch)
+    told = {each.name: await ask(world, event.id, each) for each in (failing, well, paused)}
+    assert [each.notifier_id for each in await world.deliveries(event_id=event.id)] == [well.id]
+    assert {name: passed(each)["about"] for name, each in told.items()} == {
+        "failing": False,
+        "well": True,
+        "paused": False,
+    }
+    assert {name: each.is_wanted for name, each in told.items()} == {"failing": False, "well": True, "paused": False}
+    assert "this very notifier" in detail(told["failing"], StepName.ABOUT)
+    assert (await ask_draft(world, draft("notifier_failing"), failing)).is_wanted
 
 
 async def test_alert_rules_say_which_of_them_fits_and_by_what_the_others_differ(world: World):

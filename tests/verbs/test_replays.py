@@ -258,6 +258,13 @@ async def test_replays_are_spread_at_the_rate(world: World, own, asked, rate):
     assert [claim.event_id for claim in (await world.store.claim({notifier.id: 9})).claims] == [lost[0], fresh]
 
 
+async def test_a_platform_s_rate_bounds_that_of_replays(world: World):
+    slack = await add_hook(world, platform_id="5982f145d48c3600273ef089")
+    await miss(world, slack, 1)
+    told = await world.history.recover(world.app, slack.id, wish(world, rate_per_second=5, is_dry_run=True))
+    assert told.rate_per_second == 1
+
+
 async def test_of_nothing_there_is_no_last_attempt(world: World):
     notifier = await add_hook(world)
     for is_dry_run in (True, False):

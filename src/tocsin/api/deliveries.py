@@ -141,7 +141,7 @@ class _Replaying(Sent):
     to: str | None = None
     """Another notifier of the app, that gets it instead: what is on its way to that one, or arrived, is left out."""
     rate_per_second: FiniteFloat | None = None
-    """How many are due in a second; 10, and never more than the notifier's own rate."""
+    """How many are due in a second; 10, and never more than the notifier or its platform takes."""
     dry_run: bool = False
     """Counts and sends nothing."""
 
