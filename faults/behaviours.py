@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from faults.records import number_in
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     path: str
@@ -53,8 +55,9 @@ async def hang(_: Request, connection: Connection, options: Mapping[str, Any], n
 
 
 async def fail_first(request: Request, connection: Connection, options: Mapping[str, Any], note: Note) -> None:
-    """Refuse each message's first `attempts` (1) with `status` (503), and take it from then on."""
-    is_refused = int(request.headers.get("tocsin-attempt", "1")) <= int(options.get("attempts", 1))
+    """Refuse the first `attempts` (1) of one message in `every` (1) with `status` (503), and take it from then on."""
+    is_meant = number_in(request.body) % int(options.get("every", 1)) == 0
+    is_refused = is_meant and int(request.headers.get("tocsin-attempt", "1")) <= int(options.get("attempts", 1))
     given = {"status": options.get("status", 503)} if is_refused else {}
     await answer(request, connection, given, note)
 

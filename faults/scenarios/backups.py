@@ -102,7 +102,7 @@ Step = Callable[[], Awaitable[None]]
 async def _lose_a_while(site: Site, url: str, back_up: Step, restore: Step, stop: Step) -> Tally:
     """Back up under load, go on for a while, and go back to the backup: all that it has is delivered or was."""
     await site.add_app(url)
-    await site.sink.behave("/1", "fail_first")  # so that some of what is backed up is still to be delivered
+    await site.sink.behave("/1", "fail_first", every=2)  # so that some of what is backed up is still to be delivered
     async with site.producing([url]) as producer:
         begun_ns, backup_seconds = await _back_up_under_load(producer, back_up)
         known_early = {one.number for one in producer.accepted.values() if one.accepted_ns < begun_ns}

@@ -63,7 +63,7 @@ async def _crash(points: Sequence[str], part: Part) -> Tally:
         _arm(crashing, "none", part.chance)
         await asyncio.to_thread(crashing.start)
         await site.add_app(crashing.url)
-        await site.sink.behave("/1", "fail_first")  # so that all is claimed once
+        await site.sink.behave("/1", "fail_first", every=2)  # so that half of it is claimed
         async with site.producing([crashing.url]) as producer:
             enough = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:

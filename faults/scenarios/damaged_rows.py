@@ -17,7 +17,9 @@ from faults.tally import Tally, counted, summary, tally
 SETTINGS = {**QUICK, "TOCSIN_RETRY_SCHEDULE": "0,4,4"}
 APP, OF_LOST_EVENTS, OF_POISON = "shop", "lost-events", "poison"
 HEALTHY = "/healthy"
-EVENTS = 90
+EVENTS_BEFORE, EVENTS_AFTER = 24, 90
+"""So few before that no notifier is taken for one that fails: a third goes to each app."""
+
 IN_TIME_SECONDS = 15
 ITS_EVENTS = "(SELECT event_id FROM deliveries WHERE notifier_id = '{notifier}')"
 
@@ -103,12 +105,12 @@ async def _suffer(site: Site, url: str, inflict: Restart, start: Restart, stop: 
     for path in DAMAGE:
         await site.sink.behave(path, "answer", status=503)
     async with site.producing([url]) as producer:
-        await producer.post_all(EVENTS)
+        await producer.post_all(EVENTS_BEFORE)
         await inflict()
         for path in DAMAGE:
             await site.sink.behave(path, "answer")
         await start()
-        await producer.post_all(EVENTS)
+        await producer.post_all(EVENTS_AFTER)
         wanted = [one.number for one in producer.accepted.values() if one.app == APP]
         missing = await site.sink.wait_for({HEALTHY: wanted}, within_seconds=IN_TIME_SECONDS)
         await wait_until_none_is_live(site.direct_url, within_seconds=IN_TIME_SECONDS)

@@ -51,7 +51,7 @@ async def _hold(part: Part) -> Tally:
     async with postgres_site(part.folder, QUICK, apis=1, workers=1, server_settings=settings) as site:
         await site.fleet.start()
         await site.add_app(site.fleet.urls[0])
-        await site.sink.behave("/1", "fail_first")  # so that all is claimed once
+        await site.sink.behave("/1", "fail_first", every=2)  # so that half of it is claimed
         holder = await asyncpg.connect(site.direct_url)
         async with site.producing(site.fleet.urls) as producer:
             enough = asyncio.Event()
@@ -91,6 +91,6 @@ def _p99(durations: Sequence[float]) -> float:
 F6 = Scenario(
     id="F6",
     title="a snapshot held open, on PostgreSQL",
-    fault="A REPEATABLE READ transaction stays open for 10 minutes under 300 events/s, each of which is claimed once.",
+    fault="A REPEATABLE READ transaction stays open for 10 minutes under 300 events/s, half of which are claimed.",
     run=run,
 )
