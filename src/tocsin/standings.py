@@ -169,6 +169,10 @@ class Standing:
         self.host, self.is_bounded, self.is_rated, self.share = host, is_bounded, is_rated, share
         self._weigh()
 
+    def set_share(self, share: int) -> None:
+        self.share = share
+        self._weigh()
+
     def _weigh(self) -> None:
         """What follows from the rest. What takes only so many connections needs no lane for slow ones."""
         self.limit = min(self.cap, self.share)
@@ -217,7 +221,7 @@ class Standings:
             return False
         self.share = share
         for standing in self._known.values():
-            self._describe(standing, standing.notifier)
+            standing.set_share(self._share_of(standing.notifier, standing.key))
         return True
 
     def _share_of(self, notifier: Notifier, key: int) -> int:

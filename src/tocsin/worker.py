@@ -145,7 +145,7 @@ class Worker:
                 await self.settled()
 
     async def _round(self) -> None:
-        self._lanes.divide(*self._store.share)
+        self._lanes.divide(*self._store.share())
         if self._is_stale or self._clock.monotonic() - self._refreshed >= POLL_SECONDS:
             await self._refresh()
         await self._introduce(self._agenda.advance(self._clock.now())[:UNKNOWN_AT_ONCE])

@@ -80,16 +80,27 @@ class FakeDispatch:
         return claimed_at + LEASE
 
 
+class Dice:
+    """What a store takes for chance: `value`, from 0 to below 1."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def __call__(self) -> float:
+        return self.value
+
+
 OpenStore = Callable[[], Awaitable[Store]]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """An open store with two apps in it, its clock and its dispatch; `reopen` makes a second handle."""
+    """An open store with two apps in it, its clock, its dispatch and its chance; `reopen` makes a second handle."""
 
     store: Store
     clock: ManualClock
     dispatch: FakeDispatch
     reopen: OpenStore
+    dice: Dice = msgspec.field(default_factory=Dice)
 
     async def add_notifier(self, name: str = "ops", **changes: Any) -> Notifier:
         now = self.clock.now()

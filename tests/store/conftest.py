@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.store.cast import FakeDispatch, OpenStore, Stage, insert_cast
+from tests.store.cast import Dice, FakeDispatch, OpenStore, Stage, insert_cast
 from tocsin.clock import ManualClock
 from tocsin.store.migrate import migrate
 from tocsin.store.port import Store
@@ -39,6 +39,11 @@ def dispatch() -> FakeDispatch:
     return FakeDispatch()
 
 
+@pytest.fixture
+def dice() -> Dice:
+    return Dice()
+
+
 @pytest.fixture(params=DATABASES)
 def store_kind(request: pytest.FixtureRequest) -> str:
     """Which database a test runs on; a file about one of them alone has a fixture of this name of its own."""
@@ -48,7 +53,12 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def reopen(
-    request: pytest.FixtureRequest, store_kind: str, tmp_path: Path, clock: ManualClock, dispatch: FakeDispatch
+    request: pytest.FixtureRequest,
+    store_kind: str,
+    tmp_path: Path,
+    clock: ManualClock,
+    dispatch: FakeDispatch,
+    dice: Dice,
 ) -> OpenStore:
     """Opens the test's database, again and again if need be."""
     if store_kind == "sqlite":
@@ -56,22 +66,22 @@ def reopen(
 
         async def reopen_sqlite() -> Store:
             url = f"sqlite:///{tmp_path}/tocsin.db"
-            return SqliteStore(url, clock=clock, dispatch=dispatch, busy_timeout_seconds=0.05)
+            return SqliteStore(url, clock=clock, dispatch=dispatch, chance=dice, busy_timeout_seconds=0.05)
 
         return reopen_sqlite
     url = request.getfixturevalue("migrated_postgres_url")
 
     async def reopen_postgres() -> Store:
-        return await open_postgres(url, clock=clock, dispatch=dispatch, pool_size=3)
+        return await open_postgres(url, clock=clock, dispatch=dispatch, chance=dice, pool_size=3)
 
     return reopen_postgres
 
 
 @pytest.fixture
-async def stage(reopen: OpenStore, clock: ManualClock, dispatch: FakeDispatch) -> AsyncIterator[Stage]:
+async def stage(reopen: OpenStore, clock: ManualClock, dispatch: FakeDispatch, dice: Dice) -> AsyncIterator[Stage]:
     store = await reopen()
     await store.write(insert_cast, clock.now())
-    yield Stage(store, clock, dispatch, reopen)
+    yield Stage(store, clock, dispatch, reopen, dice)
     await store.close()
 
 

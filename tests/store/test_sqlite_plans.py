@@ -111,6 +111,7 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
 }
 
 HOT: dict[str, tuple[str, Any]] = {
+    "claim firsts": (hot.CLAIM_FIRSTS, {"token": "t", "now": 1, "until": 2, "notifier": "no-1", "count": 9}),
     "claim": (hot.CLAIM, {"token": "t", "now": 1, "until": 2, "notifier": "no-1", "count": 9, "suspect": 2}),
     "next due": (hot.NEXT_DUE, ("no-1",)),
     "finish one": (hot.FINISH._texts[-1][1], (None,) * 5),

@@ -205,9 +205,8 @@ class Store(Protocol):
         """How far apart a worker's claims best begin: what has become due and free meanwhile is claimed in one go."""
         ...
 
-    @property
     def share(self) -> tuple[int, int]:
-        """How many workers there are, and which of them, from 0, this one is."""
+        """How many workers there are, and which of them, from 0, this one is. Who asks is one from then on."""
         ...
 
     async def claim(self, slots: Mapping[str, int]) -> Claimed:

@@ -1,6 +1,7 @@
 """PostgreSQL: the same verbs for as many processes as wanted, each with a few connections."""
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin.clock import Clock, SharedClock
 from tocsin.errors import StoreError
 from tocsin.model import Notifier
+from tocsin.store.firsts import Chance
 from tocsin.store.leases import give_up, release
 from tocsin.store.migrate import check_schema, migrate
 from tocsin.store.notifiers import find_sendables
@@ -58,7 +60,16 @@ TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('tocsin plain writes'))"
 class PostgresStore:
     """`tocsin.store.port.Store` on PostgreSQL; made by `open_postgres`."""
 
-    def __init__(self, address: Address, direct: Address, *, clock: Clock, dispatch: Dispatch, pool_size: int) -> None:
+    def __init__(
+        self,
+        address: Address,
+        direct: Address,
+        *,
+        clock: Clock,
+        dispatch: Dispatch,
+        chance: Chance,
+        pool_size: int,
+    ) -> None:
         """`direct` is the way past a pooler, for what needs a connection of its own."""
         self.address = address
         self._direct = direct
@@ -77,6 +88,7 @@ class PostgresStore:
             claiming,
             clock=clock,
             dispatch=dispatch,
+            chance=chance,
             find_sendables=self._find_sendables,
             release=self._release,
             give_up=self._give_up,
@@ -164,15 +176,19 @@ class PostgresStore:
         workers, _ = self._peers.share()
         return min(workers * CLAIM_PACE_SECONDS, LONGEST_CLAIM_PACE_SECONDS)
 
-    @property
     def share(self) -> tuple[int, int]:
+        self._take_part()
         return self._peers.share()
 
-    async def claim(self, slots: Mapping[str, int]) -> Claimed:
-        self._check_open()
+    def _take_part(self) -> None:
+        """Be seen as a worker by the others."""
         if not self._peers.is_worker:
             self._peers.is_worker = True
             self._signals.look_soon()
+
+    async def claim(self, slots: Mapping[str, int]) -> Claimed:
+        self._check_open()
+        self._take_part()
         try:
             return await self._claims.claim(slots)
         except Exception as error:
@@ -273,6 +289,7 @@ async def open_postgres(
     direct_url: str | None = None,
     clock: Clock,
     dispatch: Dispatch,
+    chance: Chance = random.random,
     pool_size: int,
     is_migrating: bool = False,
 ) -> PostgresStore:
@@ -297,7 +314,7 @@ async def open_postgres(
         raise as_store_error(error) from error
     finally:
         await engine.dispose()
-    store = PostgresStore(address, direct, clock=clock, dispatch=dispatch, pool_size=pool_size)
+    store = PostgresStore(address, direct, clock=clock, dispatch=dispatch, chance=chance, pool_size=pool_size)
     try:
         await store.add_partitions()
     except BaseException:

@@ -11,6 +11,7 @@ import asyncpg
 
 from tocsin.clock import Clock
 from tocsin.model import Notifier
+from tocsin.store.firsts import Chance, count_firsts
 from tocsin.store.leases import SUSPECT_LOST_LEASES
 from tocsin.store.port import Claim, Claimed, Dispatch
 from tocsin.store.postgres.connections import BROKEN, Connection, Link, is_lost, is_to_repeat
@@ -27,37 +28,46 @@ Measured: two workers that claim the same deliveries at once cost three times th
 # The version of a notifier's row (xmin: the transaction that wrote it) tells whether what is remembered of it holds.
 _SENDABLE = """
 WITH sendable AS MATERIALIZED (
-    SELECT asked.notifier_id, asked.slots, notifiers.xmin::text AS version
-      FROM unnest($1::text[], $2::int[]) AS asked(notifier_id, slots)
+    SELECT asked.notifier_id, asked.slots, asked.firsts, notifiers.xmin::text AS version
+      FROM unnest($1::text[], $2::int[], $3::int[]) AS asked(notifier_id, slots, firsts)
       JOIN notifiers ON notifiers.id = asked.notifier_id AND notifiers.active AND notifiers.state = 'active'
 )"""
 # No join of `deliveries` with anything: whatever is estimated, each row is found by its key.
 _LEASE = """, leased AS (
     UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next_attempt_at = NULL,
-                          lease_token = $3, claimed_at = $4, lease_until = $5
+                          lease_token = $4, claimed_at = $5, lease_until = $6
      WHERE id = ANY(ARRAY(SELECT due.id FROM due))
     RETURNING id, app_id, event_id, event_type, attempt_count, expires_at, notifier_id
 )
 SELECT leased.*, due.version, due.next_attempt_at,
        (SELECT body FROM events WHERE events.id = leased.event_id) AS body
   FROM leased JOIN due USING (id)"""
+_IS_DUE = """notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $5
+                   AND (next_attempt_at <= $10 OR abs(hashtext(id)::bigint) % $8 = $9)"""
 CLAIM = f"""{_SENDABLE}, due AS MATERIALIZED (
     SELECT found.id, found.next_attempt_at, sendable.version FROM sendable CROSS JOIN LATERAL (
-        SELECT id, next_attempt_at FROM deliveries
-         WHERE notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $4
-               AND (next_attempt_at <= $9 OR abs(hashtext(id)::bigint) % $7 = $8)
-               AND lost_lease_count < $6
-         ORDER BY next_attempt_at, id LIMIT sendable.slots FOR UPDATE SKIP LOCKED) AS found
+        WITH firsts AS MATERIALIZED (
+            SELECT id, next_attempt_at FROM deliveries
+             WHERE {_IS_DUE}
+                   AND attempt_count = 0
+             ORDER BY next_attempt_at, id LIMIT sendable.firsts FOR UPDATE SKIP LOCKED
+        )
+        SELECT id, next_attempt_at FROM firsts UNION ALL SELECT id, next_attempt_at FROM (
+            SELECT id, next_attempt_at FROM deliveries
+             WHERE {_IS_DUE}
+                   AND lost_lease_count < $7 AND id <> ALL(ARRAY(SELECT firsts.id FROM firsts))
+             ORDER BY next_attempt_at, id LIMIT sendable.slots - (SELECT count(*) FROM firsts)
+               FOR UPDATE SKIP LOCKED) AS longest_due) AS found
 ){_LEASE}"""  # noqa: S608 - made of constants
 # What has lost so many leases that it may be what ends its workers is leased one at a time, in all processes together.
 CLAIM_SUSPECT = f"""{_SENDABLE}, due AS MATERIALIZED (
     SELECT found.id, found.next_attempt_at, sendable.version FROM sendable CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM deliveries
-         WHERE notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $4
-               AND (next_attempt_at <= $9 OR abs(hashtext(id)::bigint) % $7 = $8)
-               AND lost_lease_count >= $6
+         WHERE notifier_id = sendable.notifier_id AND state = 'pending' AND next_attempt_at <= $5
+               AND (next_attempt_at <= $10 OR abs(hashtext(id)::bigint) % $8 = $9)
+               AND lost_lease_count >= $7
                AND NOT EXISTS (SELECT FROM deliveries
-                                WHERE state = 'sending' AND lost_lease_count >= $6)
+                                WHERE state = 'sending' AND lost_lease_count >= $7)
          ORDER BY next_attempt_at, id LIMIT least(sendable.slots, 1) FOR UPDATE SKIP LOCKED) AS found
      ORDER BY found.next_attempt_at, found.id LIMIT 1
 ){_LEASE}"""  # noqa: S608 - made of constants
@@ -86,6 +96,7 @@ class Claims:
         *,
         clock: Clock,
         dispatch: Dispatch,
+        chance: Chance,
         find_sendables: FindSendables,
         release: Release,
         give_up: Release,
@@ -99,6 +110,7 @@ class Claims:
         self._share = share
         self._clock = clock
         self._dispatch = dispatch
+        self._chance = chance
         self._find_sendables = find_sendables
         self._release = release
         self._give_up = give_up
@@ -160,12 +172,13 @@ class Claims:
         async def claim(connection: Connection) -> list[asyncpg.Record]:
             if is_again:
                 await connection.execute(FORGET, token)
-            found: list[asyncpg.Record] = await connection.fetch(CLAIM, *columns(list(slots.items()), 2), *lease)
+            asked = [(each, wanted, count_firsts(wanted, self._chance())) for each, wanted in slots.items()]
+            found: list[asyncpg.Record] = await connection.fetch(CLAIM, *columns(asked, 3), *lease)
             return found
 
         async def claim_suspect(connection: Connection) -> list[asyncpg.Record]:
             await connection.execute(ONE_AT_A_TIME)
-            found: list[asyncpg.Record] = await connection.fetch(CLAIM_SUSPECT, *columns(overdue, 2), *lease)
+            found: list[asyncpg.Record] = await connection.fetch(CLAIM_SUSPECT, *columns(overdue, 3), *lease)
             return found
 
         async def look(connection: Connection) -> dict[str, datetime | None]:
@@ -180,10 +193,10 @@ class Claims:
             return rows, {}
         next_due = await self._link.run(look, is_one_statement=True)
         # Due, and yet not given: another worker's for a moment, locked by it just now, or suspect.
-        overdue = [(each, left[each]) for each, due in next_due.items() if due is not None and due <= now]
+        overdue = [(each, left[each], 0) for each, due in next_due.items() if due is not None and due <= now]
         if any(due is not None and due <= now - hold_off for due in next_due.values()):
             rows += await self._link.run(claim_suspect)
-        next_due |= {each: now + hold_off for each, _ in overdue if count > 1}
+        next_due |= {each: now + hold_off for each, *_ in overdue if count > 1}
         return rows, next_due
 
     async def _current(self, versions: dict[str, str]) -> dict[str, Notifier | None]:

@@ -1,6 +1,7 @@
 """The embedded database: one file, one writing connection with group commit, readers beside it."""
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from tocsin.clock import Clock
 from tocsin.errors import ConfigError, StoreError
+from tocsin.store.firsts import Chance
 from tocsin.store.leases import free_leases
 from tocsin.store.migrate import migrate
 from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, Wake, conduct_of
@@ -57,7 +59,13 @@ class SqliteStore:
     """`tocsin.store.port.Store` on one SQLite file."""
 
     def __init__(
-        self, url: str, *, clock: Clock, dispatch: Dispatch, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        dispatch: Dispatch,
+        chance: Chance = random.random,
+        busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS,
     ) -> None:
         """Open the file, take its lock, apply migrations and free the leases of whoever had it before.
 
@@ -87,7 +95,7 @@ class SqliteStore:
         self._is_closed = False
         self._dispatch = dispatch
         self._space = Space(self.path.parent, clock.monotonic)
-        self._hot = HotVerbs(clock, dispatch, self._space)
+        self._hot = HotVerbs(clock, dispatch, self._space, chance)
         verbs: list[BatchVerb] = [self._hot.settle, self._hot.add_events, self._hot.claim, self._write_plain]
         self._writer = Writer(connection, verbs, give_up=lambda _: self._wake())
         self._wakes: list[Wake] = []
@@ -157,7 +165,6 @@ class SqliteStore:
     def claim_pace_seconds(self) -> float:
         return CLAIM_PACE_SECONDS
 
-    @property
     def share(self) -> tuple[int, int]:
         return 1, 0
 

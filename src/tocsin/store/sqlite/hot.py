@@ -8,6 +8,7 @@ from typing import Any
 from tocsin.clock import Clock
 from tocsin.model import DeliveryState, Notifier
 from tocsin.store import notifiers as notifier_verbs
+from tocsin.store.firsts import Chance, count_firsts
 from tocsin.store.intake import Intake
 from tocsin.store.leases import SUSPECT_LOST_LEASES, give_up
 from tocsin.store.port import Accepted, AppRoutes, Claim, Claimed, Dispatch, NewEvents, Settlement
@@ -17,9 +18,16 @@ from tocsin.store.sqlite.rows import FIND_BODY, Found, insert
 from tocsin.store.sqlite.space import Space
 from tocsin.store.sqlite.writer import Transaction
 
-CLAIM = """
+_LEASE = """
 UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next_attempt_at = NULL,
-                      lease_token = :token, claimed_at = :now, lease_until = :until
+                      lease_token = :token, claimed_at = :now, lease_until = :until"""
+_CLAIMED = "RETURNING id, app_id, event_id, event_type, attempt_count, expires_at"
+CLAIM_FIRSTS = f"""{_LEASE}
+ WHERE id IN (SELECT id FROM deliveries
+               WHERE notifier_id = :notifier AND state = 'pending' AND attempt_count = 0 AND next_attempt_at <= :now
+               ORDER BY next_attempt_at, id LIMIT :count)
+{_CLAIMED}"""  # noqa: S608 - made of constants
+CLAIM = f"""{_LEASE}
  WHERE id IN (SELECT id FROM deliveries
                WHERE notifier_id = :notifier AND state = 'pending' AND next_attempt_at <= :now
                      AND (lost_lease_count < :suspect
@@ -30,7 +38,7 @@ UPDATE deliveries SET state = 'sending', attempt_count = attempt_count + 1, next
                              AND NOT EXISTS (SELECT * FROM deliveries
                                               WHERE state = 'sending' AND lost_lease_count >= :suspect))
                ORDER BY next_attempt_at, id LIMIT :count)
-RETURNING id, app_id, event_id, event_type, attempt_count, expires_at"""
+{_CLAIMED}"""  # noqa: S608 - made of constants
 NEXT_DUE = "SELECT min(next_attempt_at) FROM deliveries WHERE notifier_id = ? AND state = 'pending'"
 # Begun by their verbs: Python counts no rows for a statement that begins with WITH (cursor.rowcount stays -1).
 # SQLite names the columns of VALUES column1 and so on: delivery, lease, and then state, reason, end or next attempt.
@@ -73,10 +81,11 @@ UPDATE attempts SET duration_ms = ?, response_status = ?, response_body = ?, err
 class HotVerbs:
     """The batch verbs, with what they remember between transactions: routes, until a plain write changes any."""
 
-    def __init__(self, clock: Clock, dispatch: Dispatch, space: Space) -> None:
+    def __init__(self, clock: Clock, dispatch: Dispatch, space: Space, chance: Chance) -> None:
         self._clock = clock
         self._dispatch = dispatch
         self._space = space
+        self._chance = chance
         self._routes: dict[str, AppRoutes] = {}
         self._notifiers: dict[str, Notifier | None] = {}
         self._unsendable: set[str] = set()
@@ -130,14 +139,15 @@ class HotVerbs:
             "now": to_micros(now),
             "until": to_micros(self._dispatch.lease_until(now)),
             "notifier": notifier_id,
-            "count": count,
             "suspect": SUSPECT_LOST_LEASES,
         }
+        firsts = count_firsts(count, self._chance())
+        rows = transaction.raw.execute(CLAIM_FIRSTS, values | {"count": firsts}).fetchall() if firsts else []
+        if len(rows) < count:
+            rows += transaction.raw.execute(CLAIM, values | {"count": count - len(rows)}).fetchall()
         notifier = self._notifiers[notifier_id]
         claims = []
-        for delivery_id, app_id, event_id, event_type, attempt_count, expires_at in transaction.raw.execute(
-            CLAIM, values
-        ).fetchall():
+        for delivery_id, app_id, event_id, event_type, attempt_count, expires_at in rows:
             body = transaction.raw.execute(FIND_BODY, (event_id,)).fetchone()
             if notifier is None or body is None:
                 give_up(transaction.connection, [(delivery_id, token)], at=now)
