@@ -16,11 +16,13 @@ import msgspec
 import uvloop
 
 from faults.behaviours import BEHAVIOURS, Connection, Request
+from faults.misbehaviours import MISBEHAVIOURS
 from faults.records import NOT_OURS, Arrival, number_in, sha
 from tocsin.platforms.signing import verify
 
 ENDINGS = (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 HEAD_LIMIT = 64 * 1024
+KNOWN = BEHAVIOURS | MISBEHAVIOURS
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -93,7 +95,7 @@ class Receiver:
         def note(status: int, retry_after_seconds: float) -> None:
             self._write_down(request, at_ns, port, status, retry_after_seconds)
 
-        await BEHAVIOURS[name](request, connection, options, note)
+        await KNOWN[name](request, connection, options, note)
 
     def _write_down(self, request: Request, at_ns: int, port: int, status: int, retry_after_seconds: float) -> None:
         headers = request.headers
@@ -133,7 +135,7 @@ class Receiver:
     async def _carry_out(self, command: Command) -> Answer:
         self._secrets |= command.secrets
         if command.behave:
-            if command.behaviour not in BEHAVIOURS:
+            if command.behaviour not in KNOWN:
                 raise ValueError(f"there is no behaviour {command.behaviour}")
             self._behaviours[command.behave] = (command.behaviour, command.options)
         if command.await_numbers:

@@ -51,19 +51,30 @@ class Site:
         """What there is to say against the database beside what reading it says."""
         return []
 
-    async def add_app(self, url: str, *, name: str = "my-app", paths: Sequence[str] = ("/1",), port: int = 0) -> None:
-        """An app at a running API with a notifier for each of the receiver's paths, which gets all its events."""
+    async def add_app(
+        self,
+        url: str,
+        *,
+        name: str = "my-app",
+        paths: Sequence[str] = ("/1",),
+        port: int = 0,
+        has_port_each: bool = False,
+    ) -> None:
+        """An app at a running API with a notifier for each of the receiver's paths, which gets all its events.
+
+        The paths are on the receiver's port of that place, or from that on each on its own.
+        """
         headers = {"authorization": f"Bearer {self.token}"}
         async with httpx.AsyncClient(base_url=f"{url}/v1", headers=headers, timeout=20) as client:
             await _created(client, "/apps", {"app": {"name": name}})
             for default in (await client.get(f"/apps/{name}/notifiers")).json()["notifiers"]:
                 await client.delete(f"/apps/{name}/notifiers/{default['id']}")
-            for path in paths:
+            for place, path in enumerate(paths):
                 given = {
                     "platform_id": WEBHOOK,
                     "name": f"to {path}",
                     "send_all_events": True,
-                    "type_data": {"webhook_url": self.sink.url(path, port=port)},
+                    "type_data": {"webhook_url": self.sink.url(path, port=port + (place if has_port_each else 0))},
                 }
                 added = await _created(client, f"/apps/{name}/notifiers", {"notifier": given})
                 notifier_id = added["notifier"]["id"]

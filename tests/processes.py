@@ -174,6 +174,13 @@ class Installation:
     def wait_until_ready(self) -> None:
         self._only.wait_until_ready()
 
+    def is_ready(self) -> bool:
+        return self._only.is_ready()
+
+    @property
+    def pid(self) -> int:
+        return self._only.pid
+
     def kill(self) -> None:
         self._only.kill()
 
