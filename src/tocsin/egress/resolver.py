@@ -7,6 +7,7 @@ import asyncio
 import queue
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -38,17 +39,20 @@ class _Answer(msgspec.Struct, frozen=True):
 
     addresses: tuple[str, ...]
     problem: str
+    is_late: bool
     expires_at_seconds: float
 
 
 class _Lookup:
     """One look-up under way, shared by all who ask for the same name."""
 
-    def __init__(self, host: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, host: str, loop: asyncio.AbstractEventLoop, *, is_doubtful: bool) -> None:
         self.host = host
         self.loop = loop
         self.answer: asyncio.Future[_Answer] = loop.create_future()
-        self.is_abandoned = False
+        self.is_doubtful = is_doubtful
+        self.leaving: asyncio.TimerHandle | None = None
+        """Runs while it takes the place of a quick one."""
 
 
 def look_up(host: str) -> tuple[str, ...]:
@@ -58,7 +62,10 @@ def look_up(host: str) -> tuple[str, ...]:
 
 
 class SystemResolver:
-    """`getaddrinfo` in at most `threads` daemon threads.
+    """`getaddrinfo` in daemon threads of its own, so that a name which nobody answers for holds up no other.
+
+    `threads` look up at once, not counting those that have been at it for `quick_seconds`; these go on beside them, up
+    to `max_threads` in all. Names whose last look-up took too long wait in a line of their own, for as many threads.
 
     Not asyncio's default executor: that one is shared, and one name server that does not answer would block all who
     use it. Daemon threads, since a look-up cannot be interrupted and must not delay the end of the process.
@@ -70,21 +77,27 @@ class SystemResolver:
         clock: Clock,
         look_up: Callable[[str], tuple[str, ...]] = look_up,
         threads: int = 16,
+        max_threads: int = 64,
+        quick_seconds: float = 0.1,
         timeout_seconds: float = 3.0,
         keep_seconds: float = 30.0,
         keep_failure_seconds: float = 5.0,
     ) -> None:
         self._clock = clock
         self._look_up = look_up
-        self._max_threads = threads
+        self._limit = threads
+        self._max_threads = max_threads
+        self._quick_seconds = quick_seconds
         self._timeout_seconds = timeout_seconds
         self._keep_seconds = keep_seconds
         self._keep_failure_seconds = keep_failure_seconds
         self._answers: dict[str, _Answer] = {}
         self._under_way: dict[str, _Lookup] = {}
+        self._line: deque[_Lookup] = deque()
+        self._doubtful_line: deque[_Lookup] = deque()
         self._queue: queue.SimpleQueue[_Lookup | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._unfinished = 0
+        self._busy = self._quick = self._doubtful = 0
 
     def cached(self, host: str) -> tuple[str, ...] | None:
         answer = self._answers.get(host)
@@ -109,20 +122,45 @@ class SystemResolver:
 
     def _start(self, host: str) -> _Lookup:
         loop = asyncio.get_running_loop()
-        lookup = self._under_way[host] = _Lookup(host, loop)
+        before = self._answers.get(host)
+        lookup = self._under_way[host] = _Lookup(host, loop, is_doubtful=before is not None and before.is_late)
         timer = loop.call_later(self._timeout_seconds, self._give_up, lookup)
         lookup.answer.add_done_callback(lambda _: timer.cancel())
-        self._unfinished += 1
-        if self._unfinished > len(self._threads) < self._max_threads:
+        (self._doubtful_line if lookup.is_doubtful else self._line).append(lookup)
+        self._hand_out()
+        return lookup
+
+    def _hand_out(self) -> None:
+        """Give threads what waits, as far as the limits allow; what nobody waits for any more is left out."""
+        while self._line and self._quick < self._limit and self._busy < self._max_threads:
+            self._hand(self._line.popleft())
+        while self._doubtful_line and self._doubtful < self._limit and self._busy < self._max_threads:
+            self._hand(self._doubtful_line.popleft())
+
+    def _hand(self, lookup: _Lookup) -> None:
+        if lookup.answer.done():
+            return
+        self._busy += 1
+        if lookup.is_doubtful:
+            self._doubtful += 1
+        else:
+            self._quick += 1
+            lookup.leaving = lookup.loop.call_later(self._quick_seconds, self._leave, lookup)
+        if self._busy > len(self._threads):
             thread = threading.Thread(target=self._work, name="tocsin-resolver", daemon=True)
             self._threads.append(thread)
             thread.start()
         self._queue.put(lookup)
-        return lookup
+
+    def _leave(self, lookup: _Lookup) -> None:
+        """It is not quick: the next may begin beside it."""
+        lookup.leaving = None
+        self._quick -= 1
+        self._hand_out()
 
     def _work(self) -> None:
         while (lookup := self._queue.get()) is not None:
-            addresses, problem = ((), "") if lookup.is_abandoned else self._try(lookup.host)
+            addresses, problem = self._try(lookup.host)
             try:
                 lookup.loop.call_soon_threadsafe(self._finish, lookup, addresses, problem)
             except RuntimeError:  # the loop has ended meanwhile
@@ -137,18 +175,24 @@ class SystemResolver:
         return addresses, "" if addresses else "the host name has no address"
 
     def _finish(self, lookup: _Lookup, addresses: tuple[str, ...], problem: str) -> None:
-        self._unfinished -= 1
+        self._busy -= 1
+        if lookup.is_doubtful:
+            self._doubtful -= 1
+        elif lookup.leaving is not None:
+            lookup.leaving.cancel()
+            self._quick -= 1
         self._settle(lookup, addresses, problem)
+        self._hand_out()
 
     def _give_up(self, lookup: _Lookup) -> None:
-        lookup.is_abandoned = True
-        self._settle(lookup, (), f"the host name was not resolved within {self._timeout_seconds:g} s")
+        problem = f"the host name was not resolved within {self._timeout_seconds:g} s"
+        self._settle(lookup, (), problem, is_late=lookup not in self._line)
 
-    def _settle(self, lookup: _Lookup, addresses: tuple[str, ...], problem: str) -> None:
+    def _settle(self, lookup: _Lookup, addresses: tuple[str, ...], problem: str, *, is_late: bool = False) -> None:
         if lookup.answer.done():
             return
         keep_seconds = self._keep_failure_seconds if problem else self._keep_seconds
-        answer = _Answer(addresses, problem, self._clock.monotonic() + keep_seconds)
+        answer = _Answer(addresses, problem, is_late, self._clock.monotonic() + keep_seconds)
         self._answers.pop(lookup.host, None)
         if len(self._answers) >= _MAX_CACHED_NAMES:
             del self._answers[next(iter(self._answers))]
