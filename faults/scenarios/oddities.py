@@ -220,4 +220,5 @@ F14 = Scenario(
         "speaks another protocol, has a certificate that is not valid, or answers any status. Attempts may take 2 s."
     ),
     run=_run,
+    is_quick=True,
 )

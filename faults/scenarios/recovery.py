@@ -81,7 +81,7 @@ async def run(context: Context) -> list[Figure]:
         Figure(name="from the first arrival to the last", value=found.drain_seconds, unit="s"),
         Figure(name="arrivals in the busiest second", value=found.peak, unit="/s"),
         Figure(name="arrivals on average", value=found.mean, unit="/s"),
-        Figure(name="peak over mean", value=found.peak / found.mean if found.mean else 0, target="< 3"),
+        Figure(name="peak over mean", value=found.peak / found.mean if found.mean else 0, unit="x", target="< 3 x"),
     ]
 
 

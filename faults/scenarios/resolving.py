@@ -1,17 +1,15 @@
 """F17: a name server that knows nothing, fails, stays silent, is slow, or lies."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
 
-from faults.client import Client
 from faults.checker import Route
+from faults.client import Client
 from faults.doors import everywhere
-from faults.names import NO_SUCH_NAME, SERVER_FAILURE, Name, NameServer, asking
+from faults.names import NO_SUCH_NAME, SERVER_FAILURE, Name, NameServer, asking, missing
 from faults.scenario import Context, Figure, Part, Scenario
 from faults.service import Service, Steady
 from faults.site import Site, sqlite_site
@@ -19,7 +17,7 @@ from faults.verdicts import misread, verdicts_of
 from tests.processes import Process
 
 DOMAIN = "faults.example"
-SERVER_HOST, CANARY_HOST = "127.53.53.53", "127.9.9.9"
+CANARY_HOST = "127.9.9.9"
 HERE = ("127.0.0.1",)
 PER_SECOND = 20
 CACHE_SECONDS = 31
@@ -63,18 +61,12 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     was_alive: bool
 
 
-def missing() -> str:
-    if os.geteuid() != 0:
-        return "only root can listen on port 53 and give a program another resolv.conf"
-    return "" if shutil.which("unshare") else "unshare is not installed"
-
-
 async def _ask_all(part: Part) -> Found:
     """Messages for all bad names, again and again, beside good ones that have to be looked up too."""
     names = {name: known for name, (known, _) in CASES.items()} | TARGETS
     names |= dict.fromkeys(WELL, Name(addresses=(HERE,)))
     async with (
-        NameServer({f"{name}.{DOMAIN}": known for name, known in names.items()}, host=SERVER_HOST),
+        NameServer({f"{name}.{DOMAIN}": known for name, known in names.items()}),
         everywhere() as place,
         _site(part) as (site, process),
         Client.of(process.url, site.token) as client,
@@ -117,7 +109,7 @@ async def _post_odd(client: Client) -> None:
 async def _site(part: Part) -> AsyncIterator[tuple[Site, Process]]:
     """A site with a process that asks the name server."""
     async with sqlite_site(part.folder, SETTINGS) as site:
-        with asking(SERVER_HOST) as within:
+        with asking() as within:
             process = site.installation.add_process("all", name="resolving", within=within)
             await asyncio.to_thread(process.start)
             yield site, process
@@ -152,8 +144,8 @@ F17 = Scenario(
     title="a name server that fails, stays silent or lies",
     fault=(
         f"Names that do not exist, SERVFAIL, {SILENT} names without any answer, answers after 10 s, cut ones, aliases "
-        "in a circle, 500 addresses, TTL 0, addresses that are not allowed among others and after others. A message for each "
-        f"every {ODD_SECONDS} s, beside {len(WELL)} good names of the same name server."
+        "in a circle, 500 addresses, TTL 0, addresses that are not allowed among others and after others. A message "
+        f"for each every {ODD_SECONDS} s, beside {len(WELL)} good names of the same name server."
     ),
     run=run,
     missing=missing,

@@ -14,6 +14,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 USERNAME, PASSWORD = "tocsin", "p@ss/word: 1"
 HANG_UP = ""
+GONE = "421 gone"
 
 
 class Script:
@@ -37,7 +38,7 @@ class Script:
         reply = planned.pop(0)
         if reply == HANG_UP:
             server.transport.abort()
-            return "421 gone"
+            return GONE
         return reply
 
     async def handle_MAIL(  # noqa: N802 - aiosmtpd names its hooks so
@@ -83,9 +84,11 @@ class Certificates:
 
 
 @asynccontextmanager
-async def mail_server(*, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[tuple[Script, int]]:
+async def mail_server(
+    script: Script | None = None, *, tls: ssl.SSLContext | None = None, **options: Any
+) -> AsyncIterator[tuple[Script, int]]:
     """Run a server; `options` are those of aiosmtpd's `SMTP`. Yields its script and port."""
-    script = Script()
+    script = script or Script()
     loop = asyncio.get_running_loop()
     options = {"hostname": "mail.test", "ident": "test"} | options
     sessions: list[SMTP] = []
