@@ -166,4 +166,5 @@ F16 = Scenario(
         "schedule would try again after 1 s."
     ),
     run=run,
+    is_quick=True,
 )
