@@ -33,6 +33,50 @@ async def test_requests_at_once_have_a_connection_each_and_only_so_many_are_kept
         await receiver.all_closed.wait()
 
 
+async def _drop(peer: Peer) -> None:
+    """Answer once as if more could follow, and close when it does."""
+    await peer.read_request()
+    await peer.write(OK)
+    await peer.read_request()
+
+
+async def _is_answered(egress: Egress, url: str) -> bool:
+    try:
+        await egress.request(Request(url=url, body=b"{}"))
+    except TemporaryFailure as failure:
+        assert failure.reason is Reason.BAD_RESPONSE
+        return False
+    return True
+
+
+async def test_a_receiver_that_drops_a_kept_connection_gets_a_new_one_each_time_for_a_minute() -> None:
+    clock = ManualClock()
+    egress = make_egress(clock=clock)
+    async with Receiver(_drop) as receiver, Receiver(answering(OK)) as other:
+        answered = [await _is_answered(egress, receiver.url) for _ in range(6)]
+        assert answered == [True, False, True, True, True, True]
+        assert receiver.accepted == 5
+        for _ in range(3):
+            assert await _is_answered(egress, other.url)
+        assert other.accepted == 1
+        clock.advance(60)
+        assert [await _is_answered(egress, receiver.url) for _ in range(3)] == [True, False, True]
+    await egress.aclose()
+
+
+async def test_a_first_request_that_is_not_answered_says_nothing_of_kept_connections(egress: Egress) -> None:
+    async def close_first(peer: Peer) -> None:
+        await peer.read_request()
+        if receiver.accepted > 1:
+            await peer.write(OK)
+            await peer.read_request()
+            await peer.write(OK)
+
+    async with Receiver(close_first) as receiver:
+        assert [await _is_answered(egress, receiver.url) for _ in range(3)] == [False, True, True]
+        assert receiver.accepted == 2
+
+
 @pytest.mark.parametrize(
     "answer",
     [

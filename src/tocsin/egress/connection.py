@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         "_is_complete",
         "_is_head_complete",
         "_is_head_request",
+        "_is_reused",
         "_is_whole",
         "_keeps_alive",
         "_loop",
@@ -56,6 +57,7 @@ class Connection(asyncio.Protocol):
         "idle_since_seconds",
         "is_open",
         "key",
+        "was_dropped",
     )
 
     def __init__(
@@ -69,6 +71,7 @@ class Connection(asyncio.Protocol):
         """`on_free` is told when a request has ended, `on_lost` when the connection has."""
         self.key = key
         self.is_open = False
+        self.was_dropped = False
         self.due_at_seconds = inf
         self.idle_since_seconds = 0.0
         self._socket = opened_socket
@@ -93,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._is_head_complete = False
         self._is_complete = False
         self._is_head_request = False
+        self._is_reused = False
         self._is_whole = False
         self._keeps_alive = False
         self._headers: list[tuple[bytes, bytes]] = []
@@ -114,6 +118,7 @@ class Connection(asyncio.Protocol):
         `due_at_seconds` is for whoever calls `expire`.
         """
         self.due_at_seconds = due_at_seconds
+        self._is_reused = self._is_complete
         self._is_head_request = is_head_request
         self._is_whole = is_whole
         self._is_head_complete = self._is_complete = self._keeps_alive = False
@@ -294,6 +299,7 @@ class Connection(asyncio.Protocol):
         if self._on_end is None:
             return
         if not self._is_head_complete:
+            self.was_dropped = self._is_reused and not self._raw_bytes
             what = "in the midst of an answer" if self._raw_bytes else "without an answer"
             self._fail(Reason.BAD_RESPONSE, f"the connection was closed {what}")
         elif is_reset or self._has_length():

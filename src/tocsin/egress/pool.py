@@ -8,6 +8,11 @@ from tocsin.egress.connection import Connection
 # A connection idle for longer than this is asked for news before it is written to; younger ones the loop has just seen.
 _TRUSTED_SECONDS = 0.1
 
+# For so long no connection is kept to an address that closed a kept one in place of an answer: it does not say so when
+# it closes, and each message on the next one would be lost for an attempt.
+_DROPPED_SECONDS = 60.0
+_MAX_DROPPING = 1024
+
 
 class Pool:
     """Keeps so many for each address and in all; one more is closed."""
@@ -19,6 +24,7 @@ class Pool:
         self._limit = limit
         self._count = 0
         self._idle: dict[object, list[Connection]] = {}
+        self._dropping_until: dict[object, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, key: object) -> Connection | None:
@@ -36,7 +42,9 @@ class Pool:
 
     def put(self, connection: Connection) -> None:
         """Keep a connection for the next request, or close it."""
-        if not connection.is_reusable:
+        if connection.was_dropped:
+            self._distrust(connection.key)
+        if not connection.is_reusable or (self._dropping_until and self._is_dropping(connection.key)):
             connection.abort()
             return
         waiting = self._idle.setdefault(connection.key, [])
@@ -64,6 +72,21 @@ class Pool:
                 connection.abort()
         self._idle.clear()
         self._count = 0
+
+    def _distrust(self, key: object) -> None:
+        for connection in self._idle.pop(key, ()):
+            connection.abort()
+        self._dropping_until.pop(key, None)
+        if len(self._dropping_until) >= _MAX_DROPPING:
+            del self._dropping_until[next(iter(self._dropping_until))]
+        self._dropping_until[key] = self._clock.monotonic() + _DROPPED_SECONDS
+
+    def _is_dropping(self, key: object) -> bool:
+        until = self._dropping_until.get(key)
+        if until is not None and self._clock.monotonic() >= until:
+            del self._dropping_until[key]
+            return False
+        return until is not None
 
     def _sweep(self) -> None:
         self._timer = None
