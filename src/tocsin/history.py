@@ -1,6 +1,6 @@
 """What happened: the events of an app or a user and the deliveries made of them; and sending them again."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -127,15 +127,21 @@ class History:
         new_id = await self._store.write(replays.replay, delivery, target.id, at=now, expires_at=expires_at)
         return self._shown(await self._find_delivery(app, new_id))
 
-    async def recover(self, app: App, notifier_id: str, wish: ReplayWish) -> Replayed:
+    async def recover(
+        self, app: App, notifier_id: str, wish: ReplayWish, *, enable: Callable[[], Awaitable[object]] | None = None
+    ) -> Replayed:
         """Replay what a notifier did not get.
 
-        What was recovered already, and is on its way or arrived, is left out, so that this can be repeated.
+        What was recovered already, and is on its way or arrived, is left out, so that this can be repeated. `enable`
+        makes the notifier active before that, once the wish is found to be one that can be granted.
         """
         if not set(wish.states) <= UNDELIVERED:
             raise InvalidInput({"states": [f"must be of {', '.join(sorted(UNDELIVERED))}"]})
         if await self._store.read(notifier_verbs.find_notifier, app.id, notifier_id) is None:
             raise NotFound("notifier")
+        if enable is not None and not wish.is_dry_run:
+            await self.replay_many(app, notifier_id, msgspec.structs.replace(wish, is_dry_run=True))
+            await enable()
         return await self.replay_many(app, notifier_id, wish)
 
     async def replay_many(self, app: App, notifier_id: str, wish: ReplayWish) -> Replayed:

@@ -117,6 +117,27 @@ async def test_410_disables_at_once_and_the_owner_is_told_by_another_notifier(tm
         assert (await gone.wait_for(2))[1].json["type"] == "restart"
 
 
+async def test_one_call_enables_it_again_and_recovers_what_was_missed(tmp_path: Path) -> None:
+    async with straight_line(tmp_path) as line, receiving(lambda _: answer(410)) as receiver:
+        notifier = await line.add_notifier(type_data={"webhook_url": receiver.url})
+        await until_state(line, notifier["id"], "disabled")
+        waiting = await line.post()
+        receiver.answers = [lambda _: answer(204)]
+        url = f"/v1/apps/my-app/notifiers/{notifier['id']}"
+        recover: dict[str, Any] = {"since": "2026-01-01T00:00:00Z", "enable": True}
+        wrong = await line.client.post(f"{url}/recover", json={"recover": recover | {"rate_per_second": -1}})
+        assert wrong.status_code == 422
+        dry = await line.client.post(f"{url}/recover", json={"recover": recover | {"dry_run": True}})
+        assert dry.json()["recover"]["count"] == 1
+        assert (await line.client.get(url)).json()["notifier"]["state"] == "disabled"
+        response = await line.client.post(f"{url}/recover", json={"recover": recover})
+        assert (response.status_code, response.json()["recover"]["count"]) == (200, 1)
+        got = {one.json["type"]: one.json["id"] for one in (await receiver.wait_for(4))[1:]}
+        assert got["restart"] == waiting["id"]
+        assert got["new_notifier"] == receiver.got[0].json["id"]
+        assert "edit_notifier" in got
+
+
 @pytest.mark.parametrize("status", [204, 500])
 async def test_a_receiver_can_ask_for_no_more(tmp_path: Path, status: int) -> None:
     last = [lambda _: answer(204), lambda _: answer(status, webhook_delivery="disable")]

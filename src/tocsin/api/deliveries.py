@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from annotated_types import MaxLen
@@ -9,13 +10,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, FiniteFloat, WithJsonSchema
 
 from tocsin.api.bodies import Sent, described_body, read_body
-from tocsin.api.context import CurrentApp, Meta, Page, VerbsOf, pagination
+from tocsin.api.context import CurrentApp, CurrentUser, Meta, Page, VerbsOf, pagination
 from tocsin.api.instants import InstantIn, InstantOut
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.errors import InvalidInput
 from tocsin.history import Replayed, ReplayWish
 from tocsin.ingest import MAX_TYPE_LENGTH
 from tocsin.model import Attempt, AttemptOutcome, Delivery, DeliveryReason, DeliveryState, Reason
+from tocsin.notifier_rules import NotifierWish
 from tocsin.store.deliveries import UNDELIVERED, DeliveryFilter
 from tocsin.store.pages import MAX_COUNT
 
@@ -163,6 +165,8 @@ class RecoverIn(_Replaying):
 
     states: UndeliveredStates = ()
     """What ended in one of these states; in either when empty."""
+    enable: bool = False
+    """Whether the notifier is made active before that, as its owner would who knows that its receiver is mended."""
 
 
 class ReplayManyIn(_Replaying):
@@ -295,9 +299,12 @@ async def send_again(app: CurrentApp, verbs: VerbsOf, request: Request) -> Repla
 async def recover_notifier(
     app: CurrentApp,
     notifier: Annotated[str, Path(description="The notifier's id.")],
+    user: CurrentUser,
     verbs: VerbsOf,
     request: Request,
 ) -> RecoverAnswer:
     sent = await read_body(request, RecoverIn, "recover")
-    replayed = await verbs.history.recover(app, notifier, sent.wish(sent.states or list(UNDELIVERED)))
+    wish = sent.wish(sent.states or list(UNDELIVERED))
+    enable = partial(verbs.notifiers.edit, app, user, notifier, NotifierWish(active=True)) if sent.enable else None
+    replayed = await verbs.history.recover(app, notifier, wish, enable=enable)
     return RecoverAnswer(recover=ReplayedOut.of(replayed))
