@@ -84,3 +84,12 @@ async def test_the_notifier_that_no_client_sees_is_not_known(stage: Stage) -> No
     assert await stage.store.read(find_known, APP, notifier.id) is None
     assert await stage.store.read(list_known, APP, now, limit=9, offset=0) == []
     assert await stage.store.read(count_known, APP, now) == 0
+
+
+async def test_a_notifier_that_cannot_be_read_does_not_hide_the_others(stage: Stage) -> None:
+    one, damaged, two = [await stage.add_notifier(name) for name in ("one", "damaged", "two")]
+    damage = schema.notifiers.update().where(schema.notifiers.c.id == damaged.id).values(state="nope")
+    await stage.store.write(lambda connection: connection.execute(damage) and None)
+    now = stage.clock.now()
+    assert await stage.store.read(list_known, APP, now, limit=9, offset=0) == [Known(one), Known(two)]
+    assert await stage.store.read(list_known, APP, now, limit=2, offset=1) == [Known(two)]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tocsin.model import Notifier
 from tocsin.store.notifiers import to_notifier
+from tocsin.store.reading import read_each
 from tocsin.store.schema import notifiers
 
 
@@ -20,17 +21,24 @@ class Known(msgspec.Struct, frozen=True):
 
 def find_known(connection: sa.Connection, app_id: str, notifier_id: str) -> Known | None:
     row = connection.execute(_of(app_id).where(notifiers.c.id == notifier_id)).one_or_none()
-    return None if row is None else Known(to_notifier(row), row.removed_at)
+    return None if row is None else _to_known(row)
 
 
 def list_known(connection: sa.Connection, app_id: str, at: datetime, *, limit: int, offset: int) -> list[Known]:
-    """A page of the notifiers of an app that are there or were at that time, oldest first."""
+    """A page of the notifiers of an app that are there or were at that time, oldest first, without damaged ones."""
     page = _there(app_id, at).order_by(notifiers.c.id).limit(limit).offset(offset)
-    return [Known(to_notifier(row), row.removed_at) for row in connection.execute(page)]
+    ids = connection.execute(page.with_only_columns(notifiers.c.id)).scalars().all()
+    # By their ids, for what is damaged is looked at one by one.
+    named = sa.select(notifiers).where(notifiers.c.id.in_(ids)).order_by(notifiers.c.id)
+    return [known for known in read_each(connection, named, notifiers.c.id, _to_known).values() if known]
 
 
 def count_known(connection: sa.Connection, app_id: str, at: datetime) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(_there(app_id, at).subquery())).scalar_one()
+
+
+def _to_known(row: "sa.Row[Any]") -> Known:
+    return Known(to_notifier(row), row.removed_at)
 
 
 def _there(app_id: str, at: datetime) -> "sa.Select[Any]":
