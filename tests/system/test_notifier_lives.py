@@ -8,6 +8,7 @@ import pytest
 
 from tests.line import Line, answer, receiving, straight_line
 from tests.platforms.mail_server import mail_server
+from tests.system.waiting import all_finished
 from tocsin.clock import ManualClock
 from tocsin.life import TELL_AFTER
 
@@ -61,6 +62,7 @@ async def test_a_receiver_that_is_down_is_stopped_probed_and_brought_back(tmp_pa
         back = await until_state(line, notifier["id"], "active")
         assert (back["state_reason"], back["held_until"], back["failing_since"]) == (None, None, None)
         await receiver.wait_for(22)
+        await all_finished(line)
         assert await states(line) == [("delivered", None)] * 11
 
 
@@ -227,6 +229,7 @@ async def test_its_owner_can_bring_it_back_at_once(tmp_path: Path, action: str) 
         assert response.json()["notifier"]["state"] == "active"
         pass_time(line, clock, 10)
         await receiver.wait_for(20)
+        await all_finished(line)
         assert set(await states(line)) == {("delivered", None)}
 
 
