@@ -21,6 +21,7 @@ LEASES = "store/leases.py"
 CLAIMS = "store/postgres/claims.py"
 SETTLEMENTS = "store/postgres/settlements.py"
 INTAKE = "store/intake.py"
+LIVES = "store/lives.py"
 RETENTION = "store/retention.py"
 EGRESS = "egress/__init__.py"
 ADDRESSES = "egress/addresses.py"
@@ -93,11 +94,16 @@ LEASE_MUTANTS = (
     Mutant(
         "released-without-lease",
         LEASES,
-        "deliveries.c.lease_token == lease_token, ",
-        "",
-        tuple(
-            f"{STORE}::test_a_lease_can_be_given_back_while_it_is_held_alone[{each}]" for each in ("sqlite", "postgres")
-        ),
+        ".where(deliveries.c.id == delivery_id, deliveries.c.lease_token == lease_token, IS_SENDING)",
+        ".where(deliveries.c.id == delivery_id, IS_SENDING)",
+        (f"{STORE}::test_a_lease_can_be_given_back_while_it_is_held_alone",),
+    ),
+    Mutant(
+        "given-up-without-lease",
+        LEASES,
+        "is_meant = (deliveries.c.id == delivery_id, deliveries.c.lease_token == lease_token, IS_SENDING)",
+        "is_meant = (deliveries.c.id == delivery_id, IS_SENDING)",
+        (f"{STORE}::test_a_delivery_is_given_up_by_whoever_holds_it_alone",),
     ),
     Mutant(
         "sqlite-counts-no-attempt-at-claim",
@@ -269,28 +275,35 @@ SENDING_MUTANTS = (
         ("tests/test_settling.py::test_deliveries_that_fail_together_do_not_return_together",),
     ),
     Mutant(
-        "retry-after-replaces-the-plan",
+        "times-to-wait-replace-the-plan",
         "retry.py",
-        "delay_seconds = max(delay_seconds, min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS))",
-        "delay_seconds = min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS)",
-        (f"{RETRY}::test_retry_after_can_only_postpone_and_by_a_day_at_most",),
+        "delay_seconds = max(delay_seconds, wait_seconds)",
+        "delay_seconds = wait_seconds",
+        (f"{RETRY}::test_what_a_receiver_asks_for_can_only_postpone",),
     ),
     Mutant(
-        "retry-after-ignored",
+        "times-to-wait-ignored",
         "retry.py",
-        "delay_seconds = max(delay_seconds, min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS))",
+        "delay_seconds = max(delay_seconds, wait_seconds)",
         "pass",
+        (f"{RETRY}::test_what_a_receiver_asks_for_can_only_postpone",),
+    ),
+    Mutant(
+        "times-to-wait-unread",
+        "sending.py",
+        "asked = read_asked(response, now=self.clock.now())",
+        "asked = None",
         (
-            f"{RETRY}::test_retry_after_can_only_postpone_and_by_a_day_at_most",
+            f"{SENDING}::test_an_answer_that_asks_to_wait_is_heard",
             "tests/test_delivery.py::test_retry_after_postpones_the_next_attempt",
         ),
     ),
     Mutant(
-        "retry-after-unread",
-        "sending.py",
-        'asked = response.header("retry-after")',
-        "asked = None",
-        (f"{SENDING}::test_an_answer_that_asks_to_wait_is_heard",),
+        "times-to-wait-without-end",
+        "manners.py",
+        "return min(found, MAX_WAIT_SECONDS)",
+        "return found",
+        ("tests/test_manners.py::test_how_long_to_wait_is_read_in_every_form",),
     ),
     Mutant(
         "redirects-count-as-delivered",
@@ -339,6 +352,44 @@ SENDING_MUTANTS = (
         '    shown = f"[{host}]" if ":" in host else host\n',
         "    return str(value)\n",
         ("tests/platforms/test_text.py::test_a_masked_url_shows_where_it_leads_and_no_more",),
+    ),
+)
+
+LIFE_MUTANTS = (
+    Mutant(
+        "silent-receivers-sent-to-for-ever",
+        "health.py",
+        "if row.silent >= SILENT_IN_A_ROW:",
+        "if False:",
+        ("tests/test_health.py::test_five_attempts_without_an_answer_stop_it",),
+    ),
+    Mutant(
+        "gone-receivers-sent-to",
+        "health.py",
+        "if attempt.reason is Reason.GONE:",
+        "if False:",
+        ("tests/test_health.py::test_gone_and_a_wish_for_no_more_end_it",),
+    ),
+    Mutant(
+        "holds-shortened",
+        "life.py",
+        "(notifier.state is NotifierState.HOLDING and is_longer)",
+        "notifier.state is NotifierState.HOLDING",
+        ("tests/test_life.py::test_a_hold_is_never_shortened_and_gives_way_to_a_stop",),
+    ),
+    Mutant(
+        "probes-before-their-time",
+        LIVES,
+        "notifiers.c.id == notifier_id, IS_FAILING, notifiers.c.held_until <= at, _IS_PRESENT",
+        "notifiers.c.id == notifier_id, IS_FAILING, _IS_PRESENT",
+        ("tests/store/test_lives.py::test_a_probe_waits_until_its_time", f"{MODEL}[sqlite]"),
+    ),
+    Mutant(
+        "probes-beside-each-other",
+        LIVES,
+        "if row is None or _has_one_under_way(connection, notifier_id):",
+        "if row is None:",
+        ("tests/store/test_lives.py::test_a_probe_is_the_oldest_due_delivery_and_the_only_one",),
     ),
 )
 
@@ -441,4 +492,4 @@ EGRESS_MUTANTS = (
     ),
 )
 
-MUTANTS = (*QUICK, *LEASE_MUTANTS, *STORING_MUTANTS, *SENDING_MUTANTS, *EGRESS_MUTANTS)
+MUTANTS = (*QUICK, *LEASE_MUTANTS, *STORING_MUTANTS, *SENDING_MUTANTS, *LIFE_MUTANTS, *EGRESS_MUTANTS)

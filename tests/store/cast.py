@@ -44,7 +44,7 @@ def add_events(store: Store, new: NewEvents) -> "asyncio.Future[Accepted]":
 
 
 class FakeDispatch:
-    """Routes to every active notifier it is `given`; hands over while `free` slots are left, and counts them."""
+    """Routes to each notifier it is `given` that takes events; hands over while `free` slots are left, and counts."""
 
     def __init__(self) -> None:
         self.free = 0
@@ -57,7 +57,7 @@ class FakeDispatch:
         if event.type == self.refuses_type:
             raise ZeroDivisionError("routing failed")
         self.given.append(routes)
-        return [notifier for notifier in routes.notifiers if notifier.active]
+        return [notifier for notifier in routes.notifiers if notifier.takes_events]
 
     def expires_at(self, event: NewEvent, notifier: Notifier) -> datetime:
         return event.received_at + LIFETIME

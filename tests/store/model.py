@@ -111,13 +111,24 @@ class Model:
 
     def due(self, notifier: Notifier) -> list[str]:
         """What may be claimed for a notifier, the longest due first."""
+        return self.waiting(notifier) if notifier.state is NotifierState.ACTIVE else []
+
+    def probe(self, notifier: Notifier) -> list[str]:
+        """What a failing notifier may be tried with now, if anything."""
+        is_time = notifier.held_until is not None and notifier.held_until <= self.clock.now()
+        is_free = not any(known.lease for known in self.of(notifier.id))
+        is_probed = notifier.state is NotifierState.FAILING and notifier.id not in self.removed
+        return self.waiting(notifier)[:1] if is_probed and is_time and is_free else []
+
+    def waiting(self, notifier: Notifier) -> list[str]:
+        """What is due, the longest first."""
         now = self.clock.now()
         due = [
             (known.due_at, id_)
             for id_, known in self.known.items()
             if known.notifier_id == notifier.id and known.due_at is not None and known.due_at <= now
         ]
-        return [id_ for _, id_ in sorted(due)] if notifier.state is NotifierState.ACTIVE else []
+        return [id_ for _, id_ in sorted(due)]
 
     def replayable(self) -> list[str]:
         """What is over, and whose notifier may get it again."""
@@ -125,17 +136,18 @@ class Model:
         return [id_ for id_, known in self.known.items() if known.state not in LIVE and known.notifier_id in takers]
 
     def missed(self, notifier_id: str) -> list[str]:
-        """Of each event that a notifier was last sent in vain, that delivery."""
+        """Of each event that a notifier was last sent in vain, and of which nothing is under way, that delivery."""
+        live = {known.event_id for known in self.of(notifier_id) if known.state in LIVE}
         newest: dict[str, str] = {}
         for id_, known in self.known.items():
-            if known.notifier_id == notifier_id:
+            if known.notifier_id == notifier_id and known.event_id not in live:
                 newest[known.event_id] = max(id_, newest.get(known.event_id, ""))
         return sorted(id_ for id_ in newest.values() if self.known[id_].state in UNDELIVERED)
 
     def accept(self, events: Sequence[NewEvent], app_id: str) -> set[tuple[str, str]]:
         """Answers with who is to get what."""
         self.events |= {event.id for event in events}
-        wanted = {(event.id, each.id) for event in events for each in self.present(app_id) if each.active}
+        wanted = {(event.id, each.id) for event in events for each in self.present(app_id) if each.takes_events}
         self.wanted |= wanted
         return wanted
 

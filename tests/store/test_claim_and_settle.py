@@ -9,7 +9,7 @@ import pytest
 
 from tests.store.cast import LEASE, LIFETIME, Stage, delivered, failed, to_retry
 from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState, NotifierState, Reason
-from tocsin.store.leases import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, list_due_notifiers, reap_leases, release
+from tocsin.store.leases import MAX_LOST_LEASES, SUSPECT_LOST_LEASES, give_up, list_due_notifiers, reap_leases, release
 from tocsin.store.notifiers import remove_notifier
 from tocsin.store.port import Claim, Claimed, Settlement
 
@@ -181,6 +181,21 @@ async def test_a_lease_can_be_given_back_while_it_is_held_alone(stage: Stage) ->
     delivery = await stage.delivery()
     assert (delivery.state, delivery.next_attempt_at) == (DeliveryState.PENDING, stage.clock.now())
     assert delivery.attempt_count == 1, "an attempt that was not begun does not count"
+
+
+async def test_a_delivery_is_given_up_by_whoever_holds_it_alone(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest()
+    [lost] = await stage.claim(notifier)
+    await lose_leases(stage)
+    [held] = await stage.claim(notifier)
+    before = await stage.delivery()
+    await stage.store.write(give_up, [(lost.delivery_id, lost.lease_token)], at=stage.clock.now())
+    assert await stage.delivery() == before
+    await stage.store.write(give_up, [(held.delivery_id, held.lease_token)], at=stage.clock.now())
+    delivery = await stage.delivery()
+    assert (delivery.state, delivery.reason) == (DeliveryState.FAILED, DeliveryReason.MISCONFIGURED)
+    assert [attempt.number for attempt in await stage.attempts(delivery.id)] == [1, 2]
 
 
 async def test_a_late_settlement_does_not_change_an_ended_delivery(stage: Stage) -> None:

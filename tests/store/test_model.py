@@ -42,10 +42,11 @@ from tocsin.store.apps import remove_app
 from tocsin.store.deliveries import find_delivery
 from tocsin.store.endings import REMOVAL_TYPE, cancel_unwanted, expire
 from tocsin.store.leases import reap_leases, release
+from tocsin.store.lives import lease_probe
 from tocsin.store.notifiers import remove_notifier
 from tocsin.store.port import Accepted, Claim, IdempotencyKey, NewEvent, NewEvents, Settlement, Store
 from tocsin.store.postgres import open_postgres
-from tocsin.store.replays import recover, replay
+from tocsin.store.replays import Chosen, Made, Pace, list_candidates, replay, replay_chosen
 from tocsin.store.sqlite import SqliteStore
 
 APPS = 2
@@ -53,7 +54,7 @@ WORKERS = 3
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 LIFETIME = HOUR
 SCHEDULE_SECONDS = (0, 5, 60, 600)
-RETRY_AFTER_SECONDS = 300
+ASKED_SECONDS = 300
 OTHERS_FIRST = timedelta(seconds=0.2)
 """On PostgreSQL what has just become due is left to another worker for a moment."""
 
@@ -61,7 +62,8 @@ PICK = st.integers(0, 99)
 WORKER = st.integers(0, WORKERS - 1)
 OUTCOME = st.sampled_from(AttemptOutcome)
 OUTCOMES = st.lists(st.none() | OUTCOME, min_size=1, max_size=5)
-STATES = (NotifierState.ACTIVE, NotifierState.PAUSED, NotifierState.DISABLED, NotifierState.OFF)
+STATES = st.sampled_from([*NotifierState, NotifierState.ACTIVE, NotifierState.ACTIVE, NotifierState.FAILING])
+ENDING_STATES = {NotifierState.PAUSED, NotifierState.HOLDING, NotifierState.FAILING}
 
 Fresh = Callable[[ManualClock, FakeDispatch], Awaitable[OpenStore]]
 """Makes a database in which nothing is yet; answers with how it is opened."""
@@ -317,7 +319,7 @@ class StoreMachine(RuleBasedStateMachine):
                 now=now,
                 expires_at=claim.expires_at,
                 chance=chance,
-                retry_after_seconds=RETRY_AFTER_SECONDS if is_asked_to_wait else None,
+                wait_seconds=ASKED_SECONDS if is_asked_to_wait else None,
             ):
                 case TryAgain(at=next_at):
                     state = DeliveryState.PENDING
@@ -397,14 +399,30 @@ class StoreMachine(RuleBasedStateMachine):
             self.run(self.stores[0].prune(finished_before=schema.EPOCH, keys_before=oldest))
 
     @precondition(lambda self: self.model.known and self.model.present())
-    @rule(pick=PICK, state=st.sampled_from([*STATES, NotifierState.ACTIVE]), is_rotated=st.booleans())
+    @rule(pick=PICK, state=STATES, is_rotated=st.booleans())
     def edit_notifier(self, pick: int, state: NotifierState, *, is_rotated: bool) -> None:
-        """Pause, resume, disable, turn off or on, and give it another secret."""
+        """Pause, resume, hold, stop, disable, turn off or on, and give it another secret."""
         present = self.model.present()
         notifier = present[pick % len(present)]
         secret = new_hex_id() if is_rotated else notifier.secret
-        changes = {"state": state, "active": state is not NotifierState.OFF, "secret": secret}
+        is_active = state not in {NotifierState.OFF, NotifierState.DISABLED}
+        until = self.clock.now() + MINUTE if state in ENDING_STATES else None
+        changes = {"state": state, "active": is_active, "held_until": until, "secret": secret}
         self.model.change(self.run(self.stage.edit_notifier(notifier, **changes)))
+
+    @precondition(lambda self: any(each.state is NotifierState.FAILING for each in self.model.present()))
+    @rule(pick=PICK, wait=st.sampled_from([timedelta(), MINUTE]))
+    def probe(self, pick: int, wait: timedelta) -> None:
+        self.clock.advance(wait)
+        now = self.clock.now()
+        failing = [each for each in self.model.present() if each.state is NotifierState.FAILING]
+        notifier = failing[pick % len(failing)]
+        expected = self.model.probe(notifier)
+        lease = {"token": new_hex_id(), "at": now, "lease_until": now + LEASE}
+        claim = self.write(lease_probe, notifier.id, **lease)
+        assert ([] if claim is None else [claim.delivery_id]) == expected
+        if claim is not None:
+            self._take(claim)
 
     @precondition(lambda self: self.model.known)
     @rule(pick=PICK, what=st.sampled_from(["a new notifier", "a notifier goes"] * 2 + ["an app goes"]))
@@ -435,15 +453,27 @@ class StoreMachine(RuleBasedStateMachine):
         replayable, now = self.model.replayable(), self.clock.now()
         id_ = replayable[pick % len(replayable)]
         notifier = self.model.notifiers[self.model.known[id_].notifier_id]
-        again = {"at": now, "expires_at": now + LIFETIME}
         if is_whole:
             meant = self.model.missed(notifier.id)
-            bounds = {"since": self.begun_at, "until": None, "before_id": new_uuid7("de"), "limit": 1000}
-            assert self.write(recover, notifier.id, **bounds, **again) == len(meant)
+            assert self._recover(notifier) == len(meant)
         else:
             meant = [id_]
-            self.write(replay, self.run(self.stores[0].read(find_delivery, notifier.app_id, id_)), **again)
+            delivery = self.run(self.stores[0].read(find_delivery, notifier.app_id, id_))
+            self.write(replay, delivery, notifier.id, at=now, expires_at=now + LIFETIME)
         assert sorted(known.replay_of or "" for known in self._note_new()) == meant
+
+    def _recover(self, notifier: Notifier) -> int:
+        chosen = Chosen(
+            app_id=notifier.app_id,
+            notifier_id=notifier.id,
+            target_id=notifier.id,
+            since=self.begun_at,
+            before_id=new_uuid7("de"),
+        )
+        event_ids = self.run(self.stores[0].read(list_candidates, chosen, after=None, limit=1000))
+        pace = Pace(gap=timedelta(), lifetime=LIFETIME)
+        made: Made = self.write(replay_chosen, chosen, set(event_ids), pace=pace, at=self.clock.now())
+        return made.count
 
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
