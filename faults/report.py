@@ -19,7 +19,19 @@ def write_page(results: Sequence[Result], path: Path = PAGE) -> None:
 
 def shown(results: Sequence[Result]) -> str:
     """All results as Markdown."""
-    return "\n\n".join(_section(result) for result in results) or "Nothing has been measured yet."
+    if not results:
+        return "Nothing has been measured yet."
+    return "\n\n".join([_overview(results), *(_section(result) for result in results)])
+
+
+def _overview(results: Sequence[Result]) -> str:
+    """One line a scenario: how many of its targets were met."""
+    lines = [["", "targets met", "missed"]]
+    for result in results:
+        verdicts = [figure.is_met for figure in result.figures]
+        missed = "not whole" if result.problem else str(verdicts.count(False) or "")
+        lines.append([f"{result.id}: {result.title}", str(verdicts.count(True)), missed and f"**{missed}**"])
+    return aligned(lines)
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from faults.checker import Evidence, Route, Usage, check, duplicates
+from faults.checker import Evidence, Route, Usage, check, duplicates, figures
 from faults.database import AttemptRow, DeliveryRow, Holdings, StoredEvent
 from faults.producer import Replay
 from faults.records import NOT_OURS, Accepted, Arrival
@@ -236,6 +236,17 @@ def test_what_goes_beyond_its_limit_is_named() -> None:
     usage = [Usage(memory_mb=90, open_files=40), Usage(memory_mb=101, open_files=40, wal_mb=1000)]
     found = violated(run(usage=usage, limits=limits))
     assert found == {"I8": ["memory_mb came to 101, and 100 is the limit"]}
+
+
+def test_nothing_is_said_of_limits_where_there_are_none() -> None:
+    assert "limits exceeded (I8)" not in {figure.name for figure in figures([check(run())])}
+    assert "limits exceeded (I8)" in {figure.name for figure in figures([check(run(limits=Usage(memory_mb=1)))])}
+
+
+def test_violations_of_all_parts_are_added_up() -> None:
+    lost = check(run(arrivals=[arrival(2), arrival(3)], deliveries=with_row(delivery(1))))
+    [figure] = [figure for figure in figures([lost, check(run()), lost]) if "(I1)" in figure.name]
+    assert (figure.value, figure.is_met) == (2, False)
 
 
 def test_damage_and_a_wrong_signature_are_named() -> None:

@@ -124,7 +124,9 @@ def test_the_page_shows_each_figure_with_its_target_and_what_missed_it(tmp_path:
     assert ["lost", "= 0", "0", "met"] in rows
     assert ["recovered, p99", "<= 50 s", "51.2 s", "**missed**"] in rows
     assert "Seed 7, commit abc, 2026-01-02" in text
-    assert text.index("F2: title of F2") < text.index("F10: title of F10")
+    assert ["F2: title of F2", "0", "**1**"] in rows
+    assert ["F10: title of F10", "1", ""] in rows
+    assert text.index("### F2: title of F2") < text.index("### F10: title of F10")
 
 
 def test_scenarios_are_chosen_by_their_ids(tmp_path: Path) -> None:
