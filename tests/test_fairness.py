@@ -14,6 +14,7 @@ import pytest
 from tests.line import Line, Receiver, answer, receiving, straight_line
 from tocsin import wiring
 from tocsin.clock import ManualClock
+from tocsin.standings import LATE_SECONDS
 
 WEBHOOK = "5982f145d48c3600273ef08a"
 HANGING, HEALTHY = 12, 50
@@ -106,21 +107,31 @@ async def test_healthy_notifiers_get_their_messages_while_more_than_there_are_sl
 async def test_an_app_that_floods_leaves_slots_and_leases_to_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = msgspec.structs.replace(wiring.LIMITS, leases=16, slow_in_all=8)
+    few = msgspec.structs.replace(wiring.LIMITS, leases=16, slow_in_all=8, per_host=100)
     monkeypatch.setattr(wiring, "LIMITS", few)
-    async with a_host() as host, a_host() as other, straight_line(tmp_path) as line:
+    clock = ManualClock()
+    async with a_host() as host, a_host() as other, straight_line(tmp_path, clock=clock) as line:
         assert (await line.client.post("/v1/apps", json={"app": {"name": "quiet"}})).status_code == 201
         for number in range(30):
             await add(line, f"{host.url}/hang{number}")
         await add(line, f"{other.url}/healthy", "quiet")
         events = [{"type": "deployment", "type_data": {}}] * 5
         assert (await line.client.post("/v1/apps/my-app/events", json={"events": events})).status_code == 201
-        await host.wait_for(hanging=few.fast // 2 + few.slow_in_all // 2)
+        most = few.fast // 2 + few.slow_in_all // 2
+        await host.wait_for(hanging=few.fast // 2)
+        for _ in range(3):
+            clock.advance(LATE_SECONDS)
+            line.running.worker._lanes.sweep()
+            line.running.worker._go_on()
+            await look_again(line)
+        await host.wait_for(hanging=most)
+        assert line.running.worker._lanes.under_way == most
         for number in range(1, 6):
             event = {"event": {"type": "deployment", "type_data": {}}}
             assert (await line.client.post("/v1/apps/quiet/events", json=event)).status_code == 201
-            async with asyncio.timeout(20), other.came:
+            async with asyncio.timeout(10), other.came:  # what hangs would give way after 15 s
                 await other.came.wait_for(lambda number=number: other.answered["/healthy"] >= number)
+        assert len(host.hanging) == most
         await line.running.worker.drain(patience_seconds=0)
 
 
@@ -137,7 +148,6 @@ async def look_again(line: Line) -> None:
         await asyncio.sleep(0)
     async with worker._in_round:
         pass
-    await worker.settled()
 
 
 async def send_by_the_clock(line: Line, receiver: Receiver, clock: ManualClock, *, rate: float, burst: int) -> None:
@@ -146,9 +156,11 @@ async def send_by_the_clock(line: Line, receiver: Receiver, clock: ManualClock, 
     for sent in range(burst, burst + 4):
         await receiver.wait_for(sent)
         await look_again(line)
+        await line.running.worker.settled()
         assert await states(line) == Counter({("delivered", 1): sent, ("pending", 0): burst + 4 - sent})
         clock.advance(0.9 / rate)
         await look_again(line)
+        await line.running.worker.settled()
         assert len(receiver.got) == sent
         clock.advance(0.11 / rate)
         line.running.worker.wake()
@@ -190,4 +202,5 @@ async def test_a_rate_that_is_set_while_much_waits_counts_for_what_waits(tmp_pat
         await line.client.post(f"{path}/resume")
         await receiver.wait_for(6)
         await look_again(line)
+        await line.running.worker.settled()
         assert await states(line) == Counter({("delivered", 1): 6, ("pending", 0): 4})
