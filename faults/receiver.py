@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from faults.misbehaviours import MISBEHAVIOURS
 from faults.records import NOT_OURS, Arrival, number_in, sha
 from tocsin.platforms.signing import verify
 
-ENDINGS = (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+ENDINGS = (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError)
 HEAD_LIMIT = 64 * 1024
 KNOWN = BEHAVIOURS | MISBEHAVIOURS
 
@@ -87,6 +88,8 @@ class Receiver:
             pass
         finally:
             writer.close()
+            with suppress(*ENDINGS):
+                await writer.wait_closed()
 
     async def _behave(self, request: Request, connection: Connection, port: int) -> None:
         at_ns = time.monotonic_ns()

@@ -12,8 +12,8 @@ from faults.producer import Producer
 from faults.records import Accepted, Arrival
 from faults.site import Site
 
-GRACE_SECONDS = 20.0
-"""For what is under way when a span is over."""
+GRACE_SECONDS = 8.0
+"""For what is under way when a span is over; less than an attempt may take, so that what waits for one is missing."""
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -35,6 +35,9 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: float
     """From the first arrival to the last."""
 
+    at_first: int
+    """Arrivals in the first second."""
+
     peak: int
     """Most arrivals in one second."""
 
@@ -60,13 +63,15 @@ def _recovery(arrivals: Sequence[Arrival], up_ns: int, *, queued: int, missing: 
     seconds = [(one.at_ns - up_ns) / 1e9 for one in arrivals if one.path == PATH and one.status < 300]
     after = [second for second in seconds if second >= 0]
     first, last = min(after, default=0.0), max(after, default=0.0)
+    by_second = Counter(int(second - first) for second in after)
     return Recovery(
         queued=queued,
         missing=missing,
         sends_while_down=sum(one.status == 503 for one in arrivals),
         until_first_seconds=first,
         drain_seconds=last - first,
-        peak=max(Counter(int(second - first) for second in after).values(), default=0),
+        at_first=by_second[0],
+        peak=max(by_second.values(), default=0),
         mean=len(after) / max(last - first, 1.0),
     )
 
@@ -79,6 +84,7 @@ async def run(context: Context) -> list[Figure]:
         Figure(name="sends while it was down", value=found.sends_while_down),
         Figure(name="from its return to the first arrival", value=found.until_first_seconds, unit="s"),
         Figure(name="from the first arrival to the last", value=found.drain_seconds, unit="s"),
+        Figure(name="arrivals in the first second", value=found.at_first, unit="/s"),
         Figure(name="arrivals in the busiest second", value=found.peak, unit="/s"),
         Figure(name="arrivals on average", value=found.mean, unit="/s"),
         Figure(name="peak over mean", value=found.peak / found.mean if found.mean else 0, unit="x", target="< 3 x"),
