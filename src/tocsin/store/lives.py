@@ -102,7 +102,7 @@ def list_probes_due(connection: sa.Connection, platforms: Collection[str], now: 
     return list(connection.execute(statement).scalars())
 
 
-@conducts(Conduct(takes_turn=False, brings_work=False))
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
 def lease_probe(
     connection: sa.Connection, notifier_id: str, *, token: str, at: datetime, lease_until: datetime
 ) -> Claim | None:
