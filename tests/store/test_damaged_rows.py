@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from tests.store.cast import APP, Stage, insert
@@ -30,10 +31,21 @@ async def ended(stage: Stage, notifier: Notifier) -> list[Delivery]:
     return found
 
 
-async def test_what_waits_for_a_damaged_notifier_is_given_up_and_the_others_are_claimed(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"selected_event_ids": 7},
+        {"selected_event_ids": [7]},
+        {"type_data": ["no", "object"]},
+        {"retry_schedule": "soon"},
+    ],
+)
+async def test_what_waits_for_a_damaged_notifier_is_given_up_and_the_others_are_claimed(
+    stage: Stage, values: dict[str, Any]
+) -> None:
     damaged, sound = await stage.add_notifier("damaged"), await stage.add_notifier("sound")
     await stage.ingest(stage.event(), stage.event())
-    await damage(stage, damaged, selected_event_ids=7)
+    await damage(stage, damaged, **values)
     claimed = await stage.store.claim({damaged.id: 5, sound.id: 5})
     assert [claim.notifier for claim in claimed.claims] == [sound, sound]
     assert len(await ended(stage, damaged)) == 2

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from tocsin.errors import Conflict
@@ -125,16 +126,12 @@ def _values(notifier: Notifier) -> dict[str, Any]:
 
 
 def to_notifier(row: "sa.Row[Any]") -> Notifier:
-    values = {name: getattr(row, name) for name in Notifier.__struct_fields__}
-    values["selected_event_ids"] = tuple(row.selected_event_ids)
-    values["retry_schedule"] = None if row.retry_schedule is None else tuple(row.retry_schedule)
-    values["state"] = NotifierState(row.state)
-    return Notifier(**values)
+    """Raises ValidationError for a row whose values are not of their kinds."""
+    return msgspec.convert({name: getattr(row, name) for name in Notifier.__struct_fields__}, Notifier)
 
 
 def to_alert(row: "sa.Row[Any]") -> Alert:
-    values = {name: getattr(row, name) for name in Alert.__struct_fields__}
-    return Alert(**values | {"notifiers": tuple(values["notifiers"])})
+    return msgspec.convert({name: getattr(row, name) for name in Alert.__struct_fields__}, Alert)
 
 
 def list_lifetimes_of(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, tuple[str, int | None]]:
