@@ -124,5 +124,6 @@ F9 = Scenario(
         "power is cut at moments of chance among all that, as in F8."
     ),
     run=run,
+    is_quick=True,
     missing=disk.missing,
 )

@@ -183,5 +183,6 @@ F7 = Scenario(
         "is started again if it ended."
     ),
     run=run,
+    is_quick=True,
     missing=partial(namespaces.missing, MOUNTS),
 )

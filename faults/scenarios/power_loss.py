@@ -167,5 +167,6 @@ F8 = Scenario(
         "that are not synced."
     ),
     run=run,
+    is_quick=True,
     missing=disk.missing,
 )

@@ -185,5 +185,6 @@ F8b = Scenario(
         "rest of its commit, before a sync begins that ends before the 201 is sent."
     ),
     run=run,
+    is_quick=True,
     missing=missing,
 )
