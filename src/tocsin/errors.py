@@ -12,6 +12,7 @@ TocsinError
 │   └── TooLarge           over a size limit
 ├── StoreError             the database is unavailable; trying again is sensible
 │   └── NoRoom             its disk is full, or so nearly that the rest is kept for delivering
+├── Overloaded             the server is short of memory; trying again is sensible
 └── PlatformError          sending failed; carries a Reason
     ├── TemporaryFailure   try again
     └── PermanentFailure   do not try again
@@ -82,6 +83,10 @@ class StoreError(TocsinError):
 
 class NoRoom(StoreError):
     """The disk of the database is full, or nearly: nothing is accepted until there is room; try again later."""
+
+
+class Overloaded(TocsinError):
+    """The server is short of memory; try again in a moment."""
 
 
 class PlatformError(TocsinError):

@@ -14,6 +14,7 @@ from tocsin.errors import (
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    Overloaded,
     RequestError,
     StoreError,
     TocsinError,
@@ -45,6 +46,12 @@ def test_an_unavailable_database_is_worth_a_second_try():
     assert answered.status_code == 503
     assert answered.headers["retry-after"] == "1"
     assert b"/var/lib" not in answered.body
+
+
+def test_a_server_that_is_short_of_memory_asks_to_come_back():
+    answered = answer(Overloaded())
+    assert answered.status_code == 503
+    assert answered.headers["retry-after"] == "1"
 
 
 def test_a_full_disk_is_told_as_what_it_is():

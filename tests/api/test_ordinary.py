@@ -51,6 +51,20 @@ async def test_a_head_without_end_is_refused() -> None:
         assert json.loads(body) == {"error": "The request's head is too large."}
 
 
+async def test_a_request_for_which_memory_is_short_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_body(_: HttpToolsProtocol, body: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", on_body)
+    async with serving(Application()) as served:
+        client = await served.connect()
+        client.write(post("x" * 100, "/v1/tokens"))
+        status, headers, body = await client.read()
+        assert (status, headers["connection"], headers["retry-after"]) == (503, "close", "1")
+        assert "memory" in json.loads(body)["error"]
+        assert await client.is_closed()
+
+
 async def test_a_request_is_not_given_up_while_the_server_makes_it_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ordinary, "ARRIVAL_SECONDS", 0.005)
     app = Application(held={"POST /v1/tokens": asyncio.Event()})

@@ -18,7 +18,7 @@ from tocsin.api.instants import read_instant
 from tocsin.api.listener import Answer
 from tocsin.api.nesting import check_depth
 from tocsin.api.problems import answer, crashed
-from tocsin.errors import InvalidInput, Malformed, TocsinError, TooLarge
+from tocsin.errors import InvalidInput, Malformed, Overloaded, TocsinError, TooLarge
 from tocsin.ingest import Draft, hash_request
 from tocsin.metrics import Metrics
 from tocsin.model import EventUser
@@ -132,6 +132,8 @@ class EventsEndpoint:
         return _acceptance(accepted, request, is_list=is_list)
 
     def _refused(self, error: Exception, ref: str, request: str) -> Answer:
+        if isinstance(error, MemoryError):
+            error = Overloaded()
         if isinstance(error, TocsinError):
             self._log.info("event.refused", app=ref, error=type(error).__name__, request_id=request)
             return _refusal(answer(error), request)

@@ -4,12 +4,16 @@ It answers every request that is not a posted event of the plainest kind; `api.l
 """
 
 import asyncio
+import sys
 from typing import Any
 
 import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from tocsin.api.problems import answer
+from tocsin.errors import Overloaded
 
 MAX_HEAD_BYTES = 64 * 1024
 ARRIVAL_SECONDS = 30.0
@@ -58,15 +62,25 @@ class Ordinary(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """As uvicorn does, in the shape that clients read."""
-        body = msgspec.json.encode({"error": msg})
+        """As uvicorn does, in the shape that clients read. Want of memory, too, ends a request here, and is ours."""
+        error = sys.exc_info()[1]
+        if error is not None and isinstance(error.__context__, MemoryError):
+            refused = answer(Overloaded())
+            self._end(
+                refused.status_code, bytes(refused.body), (b"retry-after", refused.headers["retry-after"].encode())
+            )
+        else:
+            self._end(400, msgspec.json.encode({"error": msg}))
+
+    def _end(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        """Answer with JSON whatever was or was not read, and close the connection."""
         own = (
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         )
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *own)]
-        self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", body)))
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *own, *headers)]
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

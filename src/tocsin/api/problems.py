@@ -20,6 +20,7 @@ from tocsin.errors import (
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    Overloaded,
     RequestError,
     StoreError,
     TocsinError,
@@ -38,6 +39,7 @@ STATUS_OF: Mapping[type[TocsinError], int] = {
     TooLarge: 413,
     InvalidInput: 422,
     RequestError: 400,
+    Overloaded: 503,
     StoreError: 503,
 }
 
@@ -98,6 +100,9 @@ def answer(error: TocsinError) -> JSONResponse:
         case NotAuthenticated():
             body = {"error": error.message}
             headers["www-authenticate"] = 'Bearer realm="Tocsin"'
+        case Overloaded():
+            body = {"error": error.message}
+            headers["retry-after"] = str(RETRY_AFTER_SECONDS)
         case NoRoom():
             body = {"error": error.message}
             headers["retry-after"] = str(ROOM_RETRY_AFTER_SECONDS)
