@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.store.cast import LEASE, Stage, to_retry
+from tests.store.cast import APP, LEASE, Stage, to_retry
 from tocsin.clock import JUMP, JumpWatch, ManualClock
-from tocsin.model import AttemptOutcome, DeliveryState
+from tocsin.model import AttemptOutcome, DeliveryState, NotifierState
+from tocsin.store.notifiers import list_notifiers
+from tocsin.store.port import Claim
 from tocsin.upkeep import ROUND_SECONDS, Upkeep
 
 HOUR = timedelta(hours=1)
@@ -24,6 +26,9 @@ def upkeep_of(stage: Stage) -> Upkeep:
     async def resume_nothing() -> None:
         pass
 
+    async def probe_nothing(_: Claim) -> None:
+        pass
+
     dispatch: Any = stage.dispatch  # as much of a dispatcher as upkeep needs here
     return Upkeep(
         store=stage.store,
@@ -32,6 +37,8 @@ def upkeep_of(stage: Stage) -> Upkeep:
         retention_days=30,
         lease_seconds=LEASE.total_seconds(),
         resume_due=resume_nothing,
+        probe=probe_nothing,
+        ready=frozenset(),
     )
 
 
@@ -89,6 +96,22 @@ async def test_a_retry_waits_as_long_as_it_was_to_when_the_clock_was_set_back(st
     assert await stage.claim(notifier) == ()
     stage.clock.advance(1)
     assert len(await stage.claim(notifier)) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "is_shorter"),
+    [(NotifierState.HOLDING, True), (NotifierState.FAILING, True), (NotifierState.PAUSED, False)],
+)
+async def test_a_notifier_waits_as_long_as_it_was_to_but_a_pause_ends_at_its_time(
+    stage: Stage, upkeep: Upkeep, state: NotifierState, is_shorter: bool
+) -> None:
+    until = stage.clock.now() + timedelta(minutes=5)
+    notifier = await stage.add_notifier(state=state, held_until=until)
+    stage.clock.set(-HOUR)
+    await upkeep.round()
+    [found] = await stage.store.read(list_notifiers, APP)
+    assert found.id == notifier.id
+    assert found.held_until == (stage.clock.now() + timedelta(minutes=5) if is_shorter else until)
 
 
 async def test_several_workers_that_see_it_bring_no_retry_forward_by_more_than_one_interval(stage: Stage) -> None:
