@@ -122,9 +122,8 @@ LEASE_MUTANTS = (
     Mutant(
         "postgres-claims-what-is-locked",
         CLAIMS,
-        "               AND lost_lease_count < $6\n"
-        "         ORDER BY next_attempt_at, id LIMIT sendable.slots FOR UPDATE SKIP LOCKED)",
-        "               AND lost_lease_count < $6\n         ORDER BY next_attempt_at, id LIMIT sendable.slots)",
+        "LIMIT sendable.firsts FOR UPDATE SKIP LOCKED",
+        "LIMIT sendable.firsts",
         (
             f"{FAULTS}::test_a_claim_passes_over_what_another_has_locked",
             f"{FAULTS}::test_two_workers_never_claim_the_same",

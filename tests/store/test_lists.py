@@ -44,7 +44,7 @@ async def test_an_events_replays_are_listed_with_it(stage: Stage) -> None:
     event = await stage.ingest()
     first = await stage.delivery()
     now = stage.clock.now()
-    replay_id = await stage.store.write(replay, first, at=now, expires_at=now + LIFETIME)
+    replay_id = await stage.store.write(replay, first, first.notifier_id, at=now, expires_at=now + LIFETIME)
     assert [delivery.id for delivery in await stage.deliveries(event_id=event.id)] == [first.id, replay_id]
 
 
@@ -94,7 +94,7 @@ async def live_in_every_way(stage: Stage, *, seed: int) -> None:
         known = await stage.deliveries()
         again = chance.choice(known)
         now = stage.clock.now()
-        await stage.store.write(replay, again, at=now, expires_at=now + LIFETIME)
+        await stage.store.write(replay, again, again.notifier_id, at=now, expires_at=now + LIFETIME)
     await stage.store.write(cancel_pending, foreign.id, reason=DeliveryReason.BY_USER, at=stage.clock.now())
     await stage.edit_notifier(notifiers[1], state=NotifierState.PAUSED)
 
