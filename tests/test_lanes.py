@@ -107,7 +107,7 @@ def test_an_attempt_of_over_a_second_leaves_the_fast_slots_of_all_three_kinds() 
     crowd = crowd_of(*hanging, fast=4, per_host=2)
     begun = [claim for notifier in hanging for claim in enter(crowd, notifier)]
     assert len(begun) == 2, "the host's bound, and half of the fast slots"
-    crowd.clock.advance(0.2)
+    crowd.clock.advance(0.09)
     crowd.lanes.sweep()
     assert crowd.following() == []
     crowd.clock.advance(0.1)

@@ -13,7 +13,7 @@ from tocsin.clock import Clock
 from tocsin.gates import Gate, Gates, Lane, Wait
 from tocsin.model import Attempt
 from tocsin.slots import Slots
-from tocsin.standings import EARLY_SECONDS, LATE_SECONDS, Standing, Standings
+from tocsin.standings import LATE_SECONDS, YIELD_SECONDS, Standing, Standings
 from tocsin.store.port import Claim
 
 
@@ -129,7 +129,7 @@ class Lanes:
         now_seconds = self._clock.monotonic()
         for attempt in self._attempts.values():
             age_seconds = now_seconds - attempt.begun_seconds
-            if age_seconds < EARLY_SECONDS:
+            if age_seconds < YIELD_SECONDS:
                 break
             standing = attempt.standing
             if not attempt.is_late and age_seconds >= standing.patience_seconds:

@@ -21,11 +21,12 @@ SLOW_SECONDS = 2.0
 LATE_SECONDS = 1.0
 """An attempt that takes longer leaves the fast slots, and its notifier is slow until it has ended."""
 
-EARLY_SECONDS = 0.25
+YIELD_SECONDS = 0.1
 """From here on an attempt leaves the fast slots when others wait for its place."""
 
+EARLY_SECONDS = 0.25
 UNUSUAL = 3
-"""An attempt is late as soon, between these two, as it takes so many times what the notifier's usually do."""
+"""An attempt is late from `EARLY_SECONDS` on, when it takes so many times what the notifier's usually do."""
 
 SMOOTHING = 0.2
 GENTLE_SUCCESSES = 10
