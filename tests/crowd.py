@@ -85,6 +85,6 @@ class Crowd:
 
     def end(self, claim: Claim, attempt: Attempt = DELIVERED) -> list[Claim]:
         """An attempt has ended so; what may begin in its place."""
-        following = self.lanes.leave(claim)
         self.lanes.judge(claim.notifier.id, attempt)
+        following = self.lanes.leave(claim)
         return [*([following] if following else []), *self.following()]

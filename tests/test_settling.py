@@ -83,7 +83,7 @@ class Stage:
             notifier=notifier,
             body=b"{}",
         )
-        self.deliver.begin(claim, lambda _: self.told.append("sent"), self._settled)
+        self.deliver.begin(claim, lambda _, __: self.told.append("sent"), self._settled)
         async with asyncio.timeout(10):
             await self.is_settled.wait()
         return self.told

@@ -153,3 +153,27 @@ def test_the_limits_hold_in_any_order(steps: list[tuple[str, int, bool]]) -> Non
             assert got == min(count, 4 - taken[name], 8 - of_app, 16 - sum(taken.values()))
             taken[name] += got
         assert slots.taken == sum(taken.values()) <= 16
+
+
+def test_slow_notifiers_together_lease_no_more_than_their_lane_has_room_for() -> None:
+    slow = [a_notifier(f"{app}1", app) for app in "abcdef"]
+    crowd = crowd_of(*slow, slow=20)
+    for notifier in slow:
+        crowd.standings.of(notifier).note_latency(100)
+    assert sum(crowd.slots.take_up_to(notifier, 64) for notifier in slow) == 20
+    assert crowd.slots.is_slow_full
+    crowd.slots.undo("a1", 5)
+    assert crowd.slots.take_up_to(slow[5], 64) == 5
+
+
+def test_what_timed_out_is_followed_by_one_attempt_and_not_by_all_that_wait() -> None:
+    hanging = a_notifier()
+    crowd = crowd_of(hanging)
+    assert crowd.slots.take(hanging)
+    claim = a_claim(hanging)
+    assert crowd.lanes.enter(claim)
+    crowd.clock.advance(1.1)
+    crowd.lanes.sweep()
+    crowd.end(claim, TIMED_OUT)
+    crowd.slots.give_back(hanging.id)
+    assert crowd.slots.take_up_to(hanging, 64) == 1

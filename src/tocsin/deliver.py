@@ -24,7 +24,7 @@ from tocsin.store.port import Claim, Settlement, Store
 
 SETTLE_PAUSE_SECONDS = 0.5
 
-OnSent = Callable[[Claim], None]
+OnSent = Callable[[Claim, Attempt], None]
 """The attempt has ended, and its outcome is not on disk yet."""
 
 OnSettled = Callable[[Claim, Settlement], None]
@@ -126,7 +126,7 @@ class Deliver:
             self._on_finding(claim.notifier.id, finding)
         self._metrics.attempts.count(claim.notifier.platform, attempt)
         self._report(claim, settlement)
-        on_sent(claim)
+        on_sent(claim, attempt)
         self._settle(claim, settlement, on_settled)
 
     def _decide(self, claim: Claim, attempt: Attempt, asked: Asked | None) -> Settlement:

@@ -241,4 +241,4 @@ class Lanes:
         self._note_room()
 
     def _note_room(self) -> None:
-        self._slots.is_slow_full = self._slow.taken + self._slow.waiting >= self._slow.limit
+        self._slots.slow_room = self._slow.limit - self._slow.taken - self._slow.waiting

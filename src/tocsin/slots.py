@@ -21,7 +21,8 @@ class Slots:
     """Counts leased deliveries. What may be leased of a notifier follows from what it may be sent at once.
 
     `behind` names the notifiers for which older deliveries wait: nothing new of theirs is to be sent before. Attempts
-    in the slow lane have left the counts of all and of their app (`part`), for they are bounded there.
+    in the slow lane have left the counts of all and of their app (`part`), for they are bounded there. `slow_room` is
+    how much more may be leased for that lane; lanes set it to what it is whenever that changes.
     """
 
     def __init__(self, standings: Standings, rates: Rates) -> None:
@@ -35,7 +36,7 @@ class Slots:
         self._is_closed = False
         self._lock = threading.Lock()
         self.behind: set[str] = set()
-        self.is_slow_full = False
+        self.slow_room = limits.slow
 
     def take(self, notifier: Notifier) -> bool:
         """Take one slot for a new delivery of this notifier, if there is one and nothing older waits."""
@@ -49,6 +50,9 @@ class Slots:
             held = self._held.get(notifier.id)
             taken_by_app = self._taken_by_app.get(app_id, 0)
             count = min(wanted, self._free, self._limit_per_app - taken_by_app, limit - (held.count if held else 0))
+            is_slow = self._is_slow(notifier.id)
+            if is_slow:
+                count = min(count, self.slow_room)
             if count <= 0 or self._is_closed:
                 return 0
             count = self._rates.take(notifier, count)
@@ -58,6 +62,8 @@ class Slots:
                 held.count += count
                 self._free -= count
                 self._taken_by_app[app_id] = taken_by_app + count
+                if is_slow:
+                    self.slow_room -= count
             return count
 
     def give_back(self, notifier_id: str, count: int = 1) -> None:
@@ -74,6 +80,8 @@ class Slots:
         self.give_back(notifier_id, count)
         with self._lock:
             self._rates.give_back(notifier_id, count)
+            if self._is_slow(notifier_id):
+                self.slow_room += count
 
     def part(self, notifier: Notifier) -> None:
         """A delivery of this notifier is in the slow lane."""
@@ -106,6 +114,10 @@ class Slots:
             return self._rates.wait_seconds(notifier) or None
 
     @property
+    def is_slow_full(self) -> bool:
+        return self.slow_room <= 0
+
+    @property
     def is_full(self) -> bool:
         return self._is_closed or self._free <= 0
 
@@ -119,9 +131,13 @@ class Slots:
         if standing is None:
             return self._standings.leases_of_unknown(notifier)
         # What waits in line was allowed for a time that is past: more of a rated one would go out all at once.
-        if (standing.is_slow and self.is_slow_full) or (standing.is_rated and standing.line):
+        if standing.is_rated and standing.line:
             return 0
         return standing.leases
+
+    def _is_slow(self, notifier_id: str) -> bool:
+        standing = self._standings.find(notifier_id)
+        return standing is not None and standing.is_slow
 
     def _count(self, app_id: str, change: int) -> None:
         self._free -= change

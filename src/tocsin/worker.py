@@ -17,7 +17,7 @@ from tocsin.deliver import Deliver
 from tocsin.errors import StoreError
 from tocsin.health import Health
 from tocsin.lanes import Lanes
-from tocsin.model import Notifier
+from tocsin.model import Attempt, Notifier
 from tocsin.slots import Slots
 from tocsin.standings import Standings
 from tocsin.store.leases import list_due_notifiers, release
@@ -328,7 +328,9 @@ class Worker:
         finally:
             self._count_settled()
 
-    def _sent(self, claim: Claim) -> None:
+    def _sent(self, claim: Claim, attempt: Attempt) -> None:
+        # Judged before its place is free: what has timed out must not be followed by all that waits for it.
+        self._lanes.judge(claim.notifier.id, attempt)
         # The receiver is free again, before the outcome is on disk.
         self._slots.give_back(claim.notifier.id)
         if self._health.is_stopped(claim.notifier.id):
@@ -345,8 +347,6 @@ class Worker:
 
     def _settled(self, claim: Claim, settlement: Settlement) -> None:
         self._count_settled()
-        self._lanes.judge(claim.notifier.id, settlement.attempt)
-        self._go_on()
         if settlement.next_attempt_at is not None:
             self._agenda.plan(claim.notifier.id, settlement.next_attempt_at)
             self._woken.set()
