@@ -118,6 +118,8 @@ def test_a_success_of_one_that_is_known_to_fail_is_told() -> None:
 def test_a_probe_that_fails_is_told_at_once() -> None:
     watch = Watch(failing_since=AT, state=NotifierState.FAILING)
     assert watch.note(Reason.REJECTED, 404) == ProbeFailed(Reason.REJECTED)
+    until = AT + timedelta(seconds=120)
+    assert watch.note(Reason.RATE_LIMITED, 429, wait_seconds=120) == ProbeFailed(Reason.RATE_LIMITED, until)
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -70,6 +70,13 @@ def test_a_probe_that_fails_between_makes_it_begin_anew() -> None:
     assert subject.state is NotifierState.FAILING
 
 
+def test_a_receiver_that_fails_is_not_asked_again_before_it_wants_to_be() -> None:
+    later, sooner = NOW + timedelta(hours=1), NOW + timedelta(seconds=1)
+    stopped = live(notifier(), STOP)
+    assert live(stopped, ProbeFailed(Reason.RATE_LIMITED, later)).held_until == later
+    assert live(stopped, ProbeFailed(Reason.RATE_LIMITED, sooner)).held_until == NOW + timedelta(seconds=60)
+
+
 def test_what_was_under_way_at_the_stop_brings_nothing_back() -> None:
     stopped = live(notifier(), STOP)
     assert live(stopped, Arrived(is_probe=False), Arrived(is_probe=False)) == stopped
@@ -134,8 +141,8 @@ def test_a_hold_is_never_shortened_and_gives_way_to_a_stop() -> None:
     later, soon = NOW + timedelta(seconds=60), NOW + timedelta(seconds=30)
     held = live(notifier(), Held(later), Held(soon))
     assert (held.state, held.held_until) == (NotifierState.HOLDING, later)
-    assert live(held, STOP).state is NotifierState.FAILING
-    assert live(held, STOP, Held(later)).state is NotifierState.FAILING
+    for stopped in (live(held, STOP), live(notifier(), STOP, Held(later))):
+        assert (stopped.state, stopped.held_until) == (NotifierState.FAILING, later)
 
 
 @pytest.mark.parametrize("state", [NotifierState.HOLDING, NotifierState.FAILING, NotifierState.PAUSED])

@@ -103,15 +103,17 @@ class Health:
 
     def _failed(self, notifier: Notifier, attempt: Attempt, asked: Asked | None) -> Finding | None:
         reason = attempt.reason or Reason.REJECTED
-        if notifier.state is NotifierState.FAILING:
-            return ProbeFailed(reason)
         now = self._clock.now()
+        is_for_all = attempt.response_status in HELD_STATUSES
+        wait_seconds = asked.wait_seconds if asked is not None and is_for_all else None
+        if notifier.state is NotifierState.FAILING:
+            return ProbeFailed(reason, None if wait_seconds is None else now + timedelta(seconds=wait_seconds))
         row = self._row(notifier.id)
         if row.since is None:
             row.since = row.saved_at = now
         row.unsaved += 1
-        if asked is not None and asked.wait_seconds is not None and attempt.response_status in HELD_STATUSES:
-            return self._hold(notifier.id, now, asked.wait_seconds)
+        if wait_seconds is not None:
+            return self._hold(notifier.id, now, wait_seconds)
         row.silent = row.silent + 1 if reason in _SILENT and attempt.response_status is None else 0
         if reason in _RECEIVERS:
             self._note_recent(row, is_bad=True)

@@ -48,7 +48,10 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProbeFailed(msgspec.Struct, frozen=True):
+    """`until` is when the receiver wants to be asked again, if it said so."""
+
     reason: Reason
+    until: datetime | None = None
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +87,8 @@ def after(notifier: Notifier, finding: Finding, *, now: datetime, chance: float)
             return _disabled(notifier, why)
         case Failed():
             return _failed(notifier, finding, now, chance)
-        case ProbeFailed(reason=reason):
-            return _probe_failed(notifier, reason, now, chance)
+        case ProbeFailed():
+            return _probe_failed(notifier, finding, now, chance)
         case Arrived(is_probe=is_probe):
             return _arrived(notifier, now, is_probe=is_probe)
 
@@ -132,6 +135,8 @@ def _held(notifier: Notifier, until: datetime) -> Notifier:
     if notifier.state is NotifierState.ACTIVE or (notifier.state is NotifierState.HOLDING and is_longer):
         why = "the receiver asked to wait"
         return msgspec.structs.replace(notifier, state=NotifierState.HOLDING, state_reason=why, held_until=until)
+    if notifier.state is NotifierState.FAILING and is_longer:
+        return msgspec.structs.replace(notifier, held_until=until)
     return notifier
 
 
@@ -150,19 +155,22 @@ def _failed(notifier: Notifier, finding: Failed, now: datetime, chance: float) -
     if _is_hopeless(counted, now):
         return _disabled(counted, _nothing_arrives(finding.reason))
     if finding.is_stop and notifier.state in {NotifierState.ACTIVE, NotifierState.HOLDING}:
-        return _stopped(counted, finding.reason, now, chance)
+        stopped = _stopped(counted, finding.reason, now, chance)
+        held_until = notifier.held_until if notifier.state is NotifierState.HOLDING else None
+        return stopped if held_until is None else _held(stopped, held_until)
     return counted
 
 
-def _probe_failed(notifier: Notifier, reason: Reason, now: datetime, chance: float) -> Notifier:
+def _probe_failed(notifier: Notifier, finding: ProbeFailed, now: datetime, chance: float) -> Notifier:
     if not notifier.active:
         return notifier
     counted = _counted(notifier, now, 1, now)
     if _is_hopeless(counted, now):
-        return _disabled(counted, _nothing_arrives(reason))
-    if notifier.state is NotifierState.FAILING:
-        return _stopped(counted, reason, now, chance)
-    return counted
+        return _disabled(counted, _nothing_arrives(finding.reason))
+    if notifier.state is not NotifierState.FAILING:
+        return counted
+    stopped = _stopped(counted, finding.reason, now, chance)
+    return stopped if finding.until is None else _held(stopped, finding.until)
 
 
 def _arrived(notifier: Notifier, now: datetime, *, is_probe: bool) -> Notifier:
