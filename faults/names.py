@@ -1,7 +1,9 @@
 """A name server that fails in the ways that name servers do (RFC 1035), over UDP and TCP."""
 
 import asyncio
+import errno
 import os
+import secrets
 import shutil
 import socket
 import struct
@@ -15,7 +17,6 @@ from typing import Self, cast
 import msgspec
 
 SERVER_FAILURE, NO_SUCH_NAME = 2, 3
-HOST = "127.53.53.53"
 PORT = 53  # resolv.conf has no word for another
 
 _A, _CNAME = 1, 5
@@ -24,6 +25,7 @@ _QUESTION = 0xC00C  # a pointer to the name that was asked for
 _RESPONSE, _TRUNCATED = 0x8180, 0x0200  # an answer, recursion asked for and available
 _MAX_UDP_BYTES = 512  # RFC 1035 4.2.1; nobody who asks here offers more
 _MAX_ALIASES = 8
+_MAX_TRIES = 8
 
 
 class Name(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +51,18 @@ class NameServer:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
+        """It has an address of 127.53.0.0/16 to itself: several may run at once."""
         loop = asyncio.get_running_loop()
-        self._server = await asyncio.start_server(self._converse, HOST, PORT)
-        self._datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(HOST, PORT))
+        for last in range(_MAX_TRIES, 0, -1):
+            self.host = f"127.53.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
+            try:
+                self._server = await asyncio.start_server(self._converse, self.host, PORT)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or last == 1:
+                    raise
+        address = (self.host, PORT)
+        self._datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=address)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,10 +163,10 @@ def missing() -> str:
 
 
 @contextmanager
-def asking() -> Iterator[tuple[str, ...]]:
-    """The beginning of a command line: what it runs asks the name server here alone."""
+def asking(host: str) -> Iterator[tuple[str, ...]]:
+    """The beginning of a command line: what it runs asks the name server of this address alone."""
     with tempfile.NamedTemporaryFile("w", prefix="tocsin-resolv-", suffix=".conf") as file:
-        file.write(f"nameserver {HOST}\n")
+        file.write(f"nameserver {host}\n")
         file.flush()
         Path(file.name).chmod(0o644)
         mount = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'

@@ -7,6 +7,7 @@ from itertools import count
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import PgBouncer, PostgresServer
 from tests.processes import Installation
@@ -16,6 +17,10 @@ from tocsin.dispatch import Dispatcher
 from tocsin.health import Health
 from tocsin.store.migrate import newest_revision
 from tocsin.store.postgres import open_postgres
+
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", derandomize=False, deadline=None, max_examples=2000)
+settings.load_profile("steady")
 
 EMPTY = """
 TRUNCATE users, idempotency_keys, deliveries, finished_deliveries, attempts, events, fanouts CASCADE"""

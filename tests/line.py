@@ -119,8 +119,17 @@ class Line:
         response = await self.client.post("/v1/apps/my-app/notifiers", json={"notifier": given})
         assert response.status_code == 201, response.text
         notifier: dict[str, Any] = response.json()["notifier"]
+        await self.claimed()
         await self.running.worker.settled()
         return notifier
+
+    async def claimed(self) -> None:
+        """Wait until the worker has read what is due, and claimed what it may."""
+        worker = self.running.worker
+        while worker._is_stale and not worker._is_stopping:
+            await asyncio.sleep(0)
+        async with worker._in_round:
+            pass
 
     async def settled(self) -> None:
         """Wait until nothing is under way, and what was found out about notifiers is stored."""

@@ -142,12 +142,8 @@ async def states(line: Line) -> Counter[tuple[str, int]]:
 
 async def look_again(line: Line) -> None:
     """Let the worker read what is due, and claim what it may."""
-    worker = line.running.worker
-    worker.wake()
-    while worker._is_stale:
-        await asyncio.sleep(0)
-    async with worker._in_round:
-        pass
+    line.running.worker.wake()
+    await line.claimed()
 
 
 async def send_by_the_clock(line: Line, receiver: Receiver, clock: ManualClock, *, rate: float, burst: int) -> None:

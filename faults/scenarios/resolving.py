@@ -66,9 +66,9 @@ async def _ask_all(part: Part) -> Found:
     names = {name: known for name, (known, _) in CASES.items()} | TARGETS
     names |= dict.fromkeys(WELL, Name(addresses=(HERE,)))
     async with (
-        NameServer({f"{name}.{DOMAIN}": known for name, known in names.items()}),
+        NameServer({f"{name}.{DOMAIN}": known for name, known in names.items()}) as name_server,
         everywhere() as place,
-        _site(part) as (site, process),
+        _site(part, name_server) as (site, process),
         Client.of(process.url, site.token) as client,
     ):
         for app in ("well", "odd"):
@@ -106,10 +106,10 @@ async def _post_odd(client: Client) -> None:
 
 
 @asynccontextmanager
-async def _site(part: Part) -> AsyncIterator[tuple[Site, Process]]:
+async def _site(part: Part, name_server: NameServer) -> AsyncIterator[tuple[Site, Process]]:
     """A site with a process that asks the name server."""
     async with sqlite_site(part.folder, SETTINGS) as site:
-        with asking() as within:
+        with asking(name_server.host) as within:
             process = site.installation.add_process("all", name="resolving", within=within)
             await asyncio.to_thread(process.start)
             yield site, process

@@ -42,8 +42,8 @@ async def server() -> AsyncIterator[NameServer]:
         yield started
 
 
-async def look_up(name: str) -> object:
-    with asking() as within:
+async def look_up(server: NameServer, name: str) -> object:
+    with asking(server.host) as within:
         program = await asyncio.create_subprocess_exec(
             *within, sys.executable, "-c", LOOK_UP, f"{name}.faults.example", stdout=asyncio.subprocess.PIPE
         )
@@ -51,7 +51,6 @@ async def look_up(name: str) -> object:
     return json.loads(told)
 
 
-@pytest.mark.xdist_group("name server")
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -67,12 +66,11 @@ async def look_up(name: str) -> object:
     ],
 )
 async def test_a_name_is_answered_for_as_it_was_told(server: NameServer, name: str, found: object) -> None:
-    assert await look_up(name) == found
+    assert await look_up(server, name) == found
 
 
-@pytest.mark.xdist_group("name server")
 async def test_addresses_come_in_turn(server: NameServer) -> None:
-    answers = [await look_up("in-turn") for _ in range(3)]
+    answers = [await look_up(server, "in-turn") for _ in range(3)]
     assert answers == [["127.0.0.2"], ["127.0.0.3", "127.0.0.4"], ["127.0.0.2"]]
 
 

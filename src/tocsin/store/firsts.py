@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-FIRSTS_SHARE = 0.7
-"""This share of a notifier's slots goes to first attempts; the others go to whatever is due longest, so that retries,
+FIRSTS_IN_TEN = 7
+"""So many of ten slots of a notifier go to first attempts; the others go to whatever is due longest, so that retries,
 which grow old while they wait, are never passed over for ever."""
 
 Chance = Callable[[], float]
@@ -12,4 +12,5 @@ Chance = Callable[[], float]
 
 def count_firsts(slots: int, chance: float) -> int:
     """How many of so many slots are for first attempts: rounded by chance, so that a single one is in 7 of 10 cases."""
-    return int(slots * FIRSTS_SHARE + chance)
+    whole, tenths = divmod(slots * FIRSTS_IN_TEN, 10)
+    return whole + (chance >= 1 - tenths / 10)
