@@ -16,7 +16,10 @@ _SOURCES = {"deliveries": ("deliveries", "finished_deliveries")}
 
 
 def take_back(path: Path) -> None:
-    """Replace the file, which nobody may have open, by one of the oldest schema with the same rows."""
+    """Replace the file, which nobody may have open, by one of the oldest schema with the same rows.
+
+    It may be of that schema already, when a migration was broken off.
+    """
     old = path.with_suffix(".old")
     _make_oldest(old)
     with closing(sqlite3.connect(old)) as connection:
@@ -27,6 +30,8 @@ def take_back(path: Path) -> None:
                 continue
             for source in _SOURCES.get(table, (table,)):
                 names = _columns(connection, "main", table) & _columns(connection, "newer", source)
+                if not names:
+                    continue
                 columns = ", ".join(f'"{name}"' for name in names)
                 connection.execute(f'INSERT INTO main."{table}" ({columns}) SELECT {columns} FROM newer."{source}"')
         connection.commit()
