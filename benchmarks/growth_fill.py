@@ -113,20 +113,23 @@ class Fill:
                 f"{rows.at()}, {rows.at()}, {rows.at(KEPT_MS)} {self._of_owners()}"
             )
 
-    def copy_notifier(self, notifier_id: str, count: int) -> None:
-        """So many more like this one, which has place 0: they take the places from 1, each on the next address."""
+    def copy_notifier(self, notifier_id: str, settings: str, secret: str, count: int) -> None:
+        """So many more like this one, which has place 0: they take the places from 1, each on the next address.
+
+        Its settings, as JSON, and its secret are not sealed by this.
+        """
         rows = _Rows(self._database, count)
         kind = "::json" if isinstance(self._database, Postgres) else ""
-        text = "CAST(type_data AS text)"
+        text = f"'{settings}'"
         url = f"replace(replace({text}, '127.0.0.2:', '127.0.0.' || (2 + i % 200) || ':'), '/0\"', '/' || i || '\"')"
         copied = (
-            "app_id, name, platform, active, state, send_all_alerts, send_all_events, selected_event_ids, secret, "
-            "created_at, updated_at"
+            "app_id, name, platform, active, state, send_all_alerts, send_all_events, selected_event_ids, created_at, "
+            "updated_at"
         )
         for series in rows.chunks():
             self._database.execute(
-                f"{series} INSERT INTO notifiers (id, type_data, {copied}) "
-                f"SELECT 'no' || substr({rows.delivery_id}, 3), ({url}){kind}, {copied} "
+                f"{series} INSERT INTO notifiers (id, type_data, secret, {copied}) "
+                f"SELECT 'no' || substr({rows.delivery_id}, 3), ({url}){kind}, '{secret}', {copied} "
                 f"FROM series, notifiers WHERE notifiers.id = '{notifier_id}'"
             )
 

@@ -1,8 +1,10 @@
 """The states that a database can grow into, each against the same Tocsin with next to nothing in it."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from benchmarks.growth_fill import Owner, filling
 from benchmarks.load import Phase
@@ -87,18 +89,28 @@ def _add_app(subject: Tocsin) -> None:
 
 def _add_bystanders(subject: Tocsin, count: int) -> None:
     made = subject.add_notifier(GROWN_APP, 0, send_all_events=False, selected_events=[OTHER_EVENT])
-    with filling(subject) as fill:
-        fill.copy_notifier(made["id"], count - 1)
+    _copy(subject, made, count - 1)
 
 
 def _fan_out(subject: Tocsin, count: int) -> None:
     _add_app(subject)
-    owner = _owner(subject, GROWN_APP)
+    _copy(subject, _first_notifier(subject, GROWN_APP), count - 1)
+
+
+def _copy(subject: Tocsin, notifier: Mapping[str, Any], count: int) -> None:
+    """So many more notifiers like this one, which is the first of its app."""
+    secret = subject.expect(200, "GET", f"/v1/apps/{notifier['app_id']}/notifiers/{notifier['id']}/secret")["secret"]
+    settings = json.dumps(notifier["type_data"], separators=(",", ":"))
     with filling(subject) as fill:
-        fill.copy_notifier(owner.notifier_id, count - 1)
+        fill.copy_notifier(notifier["id"], settings, secret, count)
+        subject.run_command("keys", "rotate")
 
 
 def _owner(subject: Tocsin, app: str) -> Owner:
-    """The app's first notifier."""
-    notifier = subject.expect(200, "GET", f"/v1/apps/{app}/notifiers")["notifiers"][0]
+    notifier = _first_notifier(subject, app)
     return Owner(notifier["app_id"], notifier["id"])
+
+
+def _first_notifier(subject: Tocsin, app: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = subject.expect(200, "GET", f"/v1/apps/{app}/notifiers")["notifiers"][0]
+    return found

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.postgres import PgBouncer, PostgresServer
 from tests.processes import Installation
+from tests.sealer import SEALER
 from tocsin.catalogue import Catalogue
 from tocsin.clock import SystemClock
 from tocsin.dispatch import Dispatcher
@@ -102,7 +103,7 @@ async def _migrate(url: str) -> None:
         health=Health(clock=SystemClock()),
         lease_seconds=45,
     )
-    store = await open_postgres(url, clock=SystemClock(), dispatch=dispatch, pool_size=1)
+    store = await open_postgres(url, clock=SystemClock(), dispatch=dispatch, sealer=SEALER, pool_size=1)
     await store.close()
 
 

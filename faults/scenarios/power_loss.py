@@ -16,6 +16,7 @@ from faults.producer import Producer
 from faults.recorded import DATABASE, UNSYNCED, RecordedSite, database_url, promised_by, recorded_site
 from faults.scenario import Context, Figure, Part, Scenario
 from tests.processes import TOCSIN, Installation
+from tests.sealer import SEALER
 from tests.store.cast import FakeDispatch
 from tocsin.clock import SystemClock
 from tocsin.errors import ConfigError
@@ -118,7 +119,7 @@ async def _look(place: Path, promised: Mapping[str, str], found: Found) -> None:
     found.losses += 1
     found.promised += len(promised)
     try:
-        store = SqliteStore(database_url(place), clock=SystemClock(), dispatch=FakeDispatch())
+        store = SqliteStore(database_url(place), clock=SystemClock(), dispatch=FakeDispatch(), sealer=SEALER)
         await store.close()
         holdings = await read_holdings(database_url(place))
     except ConfigError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -76,16 +77,19 @@ class Accounts:
         clock: Clock,
         ingest: Ingest,
         dispatch: Dispatch,
-        bearer_key: bytes,
+        bearer_keys: Sequence[bytes],
         issuer: str,
         hasher: argon2.PasswordHasher | None = None,
     ) -> None:
-        """`bearer_key` signs the JWTs of `issuer`: 32 random bytes. `hasher` hashes passwords (argon2id)."""
+        """`bearer_keys`, 32 random bytes each, are for the JWTs of `issuer`: the first signs, all verify.
+
+        `hasher` hashes passwords (argon2id).
+        """
         self._store = store
         self._clock = clock
         self._ingest = ingest
         self._dispatch = dispatch
-        self._key = bearer_key
+        self._keys = tuple(bearer_keys)
         self._issuer = issuer
         self._hasher = hasher or argon2.PasswordHasher()
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
@@ -118,7 +122,7 @@ class Accounts:
             found = await self._store.read(token_verbs.find_owner, secret_hash=hash_secret(secret))
         else:
             now = self._clock.now()
-            claims = read_jwt(secret, key=self._key, issuer=self._issuer, now=now)
+            claims = read_jwt(secret, keys=self._keys, issuer=self._issuer, now=now)
             lifetime_seconds = claims.expires_at - now.timestamp()
             found = await self._store.read(token_verbs.find_owner, token_id=claims.token_id)
             if found is not None and (found[1].id != claims.user_id or mark_of(found[2]) != claims.mark):
@@ -159,7 +163,7 @@ class Accounts:
         token, user, secret_hash = found
         self._note_use(token)
         return issue_jwt(
-            key=self._key,
+            key=self._keys[0],
             issuer=self._issuer,
             user_id=user.id,
             token_id=token.id,

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import jwt
@@ -72,23 +73,32 @@ def issue_jwt(*, key: bytes, issuer: str, user_id: str, token_id: str, secret_ha
     return jwt.encode(claims, key, algorithm=ALGORITHM)
 
 
-def read_jwt(text: str, *, key: bytes, issuer: str, now: datetime) -> Claims:
-    """Check a JWT's signature, issuer and time. Raises NotAuthenticated."""
+def read_jwt(text: str, *, keys: Sequence[bytes], issuer: str, now: datetime) -> Claims:
+    """Check a JWT's signature by any of the keys, its issuer and its time. Raises NotAuthenticated."""
+    for key in keys:
+        claims = _read_jwt(text, key, issuer)
+        if claims is not None:
+            break
+    else:
+        raise NotAuthenticated("the bearer token is not valid: exchange your API token again")
+    if now.timestamp() >= claims.expires_at:
+        raise NotAuthenticated("the bearer token has expired: exchange your API token again")
+    return claims
+
+
+def _read_jwt(text: str, key: bytes, issuer: str) -> Claims | None:
     try:
         payload = jwt.decode(
             text,
             key,
             algorithms=[ALGORITHM],
             issuer=issuer,
-            # The time is checked below, by the clock that everything else goes by.
+            # The time is checked by the clock that everything else goes by.
             options={"verify_exp": False, "verify_iat": False, "require": ["exp", "sub", "iss", "jti"]},
         )
-        claims = msgspec.convert(payload, Claims)
+        return msgspec.convert(payload, Claims)
     except (jwt.InvalidTokenError, msgspec.ValidationError):
-        raise NotAuthenticated("the bearer token is not valid: exchange your API token again") from None
-    if now.timestamp() >= claims.expires_at:
-        raise NotAuthenticated("the bearer token has expired: exchange your API token again")
-    return claims
+        return None
 
 
 def read_authorization(header: str | None) -> Bearer | Basic:

@@ -2,13 +2,17 @@
 
 import base64
 import binascii
+import hashlib
 import hmac
 import os
+import re
 from pathlib import Path
 
 from tocsin.errors import ConfigError
 
 KEY_BYTES = 32
+
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
 
 
 class Keyring:
@@ -20,17 +24,27 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring({', '.join(name for name, _ in self._roots)})"
 
-    def derive(self, purpose: str) -> bytes:
-        """32 bytes for one purpose: one block of HKDF-Expand with HMAC-SHA256 (RFC 5869, 2.3)."""
-        return hmac.digest(self._roots[0][1], f"tocsin {purpose}\x01".encode(), "sha256")
+    def derive(self, purpose: str) -> dict[str, bytes]:
+        """32 bytes of each root for one purpose, by the ids of the roots, in their order.
+
+        One block of HKDF-Expand with HMAC-SHA256 (RFC 5869, 2.3).
+        """
+        info = f"tocsin {purpose}\x01".encode()
+        return {name: hmac.digest(root, info, "sha256") for name, root in self._roots}
 
 
 def parse_keys(text: str) -> Keyring:
-    """Read TOCSIN_SECRET_KEY: base64 of 32 bytes, or `ID:BASE64,ID:BASE64`. Raises ConfigError."""
+    """Read TOCSIN_SECRET_KEY: base64 of 32 bytes, or `ID:BASE64,ID:BASE64`. Raises ConfigError.
+
+    A key without an id is called by its fingerprint, which stays the same wherever in the list it stands.
+    """
     roots = []
-    for position, part in enumerate(text.split(",")):
+    for part in text.split(","):
         name, has_name, encoded = part.strip().rpartition(":")
-        roots.append((name if has_name else str(position), _decode(encoded)))
+        key = _decode(encoded)
+        if has_name and not _KEY_ID.fullmatch(name):
+            raise ConfigError("TOCSIN_SECRET_KEY: a key id has 1 to 32 letters, digits, dots, dashes or underscores")
+        roots.append((name if has_name else hashlib.sha256(b"tocsin key id" + key).hexdigest()[:8], key))
     if len({name for name, _ in roots}) != len(roots):
         raise ConfigError("TOCSIN_SECRET_KEY names a key id twice")
     return Keyring(roots)
@@ -57,16 +71,33 @@ def load_or_make(path: Path) -> Keyring:
     return parse_keys(text)
 
 
+def add_key(path: Path) -> str:
+    """Put a new key before those of the key file, and give its id. Raises ConfigError."""
+    new = base64.b64encode(os.urandom(KEY_BYTES)).decode()
+    try:
+        old = path.read_text(encoding="ascii").strip()
+        parse_keys(old)
+        _draft(path, f"{new},{old}").replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read or write the key file {path}: {error}") from error
+    return next(iter(parse_keys(new).derive("its id")))
+
+
 def _make(path: Path) -> None:
-    # Written whole before it gets its name, so that no half-written key is ever read.
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    draft = _draft(path, base64.b64encode(os.urandom(KEY_BYTES)).decode())
     try:
         os.link(draft, path)
     except FileExistsError:
         pass
     finally:
         draft.unlink()
+
+
+def _draft(path: Path, text: str) -> Path:
+    """A file beside that one with this text, synced: written whole before it gets its name, so nobody reads half."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return draft

@@ -59,7 +59,11 @@ class AddApp(_Command, frozen=True, tag="add_app"):
     owner: str
 
 
-Command = Examine | Migrate | AddUser | SetPassword | AddLink | AddToken | AddApp
+class RotateKeys(_Command, frozen=True, tag="rotate_keys"):
+    """Asks that every secret be sealed with the first key."""
+
+
+Command = Examine | Migrate | AddUser | SetPassword | AddLink | AddToken | AddApp | RotateKeys
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -111,6 +115,9 @@ class Operator:
                 return (await accounts.add_token(await self._user(command.username), command.name)).secret
             case AddApp():
                 return (await apps.add_app(await self._user(command.owner), command.name)).id
+            case RotateKeys():
+                resealed = await self._verbs.keys.rotate()
+                return f"{resealed.count} secrets were sealed anew; all are sealed with the key {resealed.key_id}"
             case _:
                 assert_never(command)
 

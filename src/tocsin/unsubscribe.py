@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from collections.abc import Sequence
 from functools import partial
 
 from tocsin.clock import Clock
@@ -13,16 +14,17 @@ SIGNATURE_BYTES = 16
 
 
 class Unsubscribe:
-    def __init__(self, *, store: Store, clock: Clock, key: bytes, public_url: str) -> None:
+    def __init__(self, *, store: Store, clock: Clock, keys: Sequence[bytes], public_url: str) -> None:
+        """The first of `keys` signs; a link that any of them signed is good."""
         self._store = store
         self._clock = clock
-        self._key = key
+        self._keys = tuple(keys)
         self._public_url = public_url
 
     def url(self, notifier_id: str, address: str) -> str:
         """The link by which this address leaves this notifier. It does not expire: old mails keep working."""
         text = f"{notifier_id} {address}".encode()
-        signed = self._sign(text) + text
+        signed = _sign(self._keys[0], text) + text
         return f"{self._public_url}/unsubscribe/{base64.urlsafe_b64encode(signed).rstrip(b'=').decode()}"
 
     def read(self, code: str) -> tuple[str, str]:
@@ -30,7 +32,7 @@ class Unsubscribe:
         try:
             signed = base64.urlsafe_b64decode(code + "=" * (-len(code) % 4))
             signature, text = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
-            if not hmac.compare_digest(signature, self._sign(text)):
+            if not any(hmac.compare_digest(signature, _sign(key, text)) for key in self._keys):
                 raise NotFound("subscription")
             notifier_id, _, address = text.decode().partition(" ")
         except ValueError as error:
@@ -43,5 +45,6 @@ class Unsubscribe:
         await self._store.write(partial(remove_recipient, at=self._clock.now()), notifier_id, address)
         return address
 
-    def _sign(self, text: bytes) -> bytes:
-        return hmac.digest(self._key, text, "sha256")[:SIGNATURE_BYTES]
+
+def _sign(key: bytes, text: bytes) -> bytes:
+    return hmac.digest(key, text, "sha256")[:SIGNATURE_BYTES]

@@ -8,6 +8,7 @@ from tocsin.apps import Apps
 from tocsin.explain import Explain
 from tocsin.history import History
 from tocsin.ingest import Ingest
+from tocsin.keys import Keys
 from tocsin.notifiers import Notifiers
 
 
@@ -20,6 +21,7 @@ class Verbs:
     history: History
     explain: Explain
     ingest: Ingest
+    keys: Keys
 
     def forget(self) -> None:
         """Another process has changed something: what is remembered here may be stale."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from starlette.types import ASGIApp
 
@@ -29,6 +30,7 @@ from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keyring import Keyring, load_or_make, parse_keys
+from tocsin.keys import Keys
 from tocsin.lanes import Lanes
 from tocsin.metrics import Metrics
 from tocsin.model import Notifier
@@ -37,6 +39,7 @@ from tocsin.platforms import load_platforms
 from tocsin.platforms.base import HttpPlatform, Platform, SettingKind
 from tocsin.preview import Previews
 from tocsin.rates import Rates
+from tocsin.sealing import Sealer
 from tocsin.sending import Sender
 from tocsin.settings import Role, Settings
 from tocsin.slots import Slots
@@ -103,9 +106,17 @@ def load_keyring(settings: Settings) -> Keyring:
             "TOCSIN_SECRET_KEY is required with PostgreSQL, the same for every process: base64 of 32 random bytes, "
             "such as openssl rand -base64 32 prints"
         )
-    path = database_path(settings.database_url)
+    path = key_file(settings)
     prepare_folder(path)
-    return load_or_make(path.with_name(f"{path.name}.key"))
+    return load_or_make(path)
+
+
+def key_file(settings: Settings) -> Path:
+    """The key file beside the embedded database. Raises ConfigError when there is none to be."""
+    if settings.secret_key is not None or not settings.is_on_sqlite:
+        raise ConfigError("the keys stand in TOCSIN_SECRET_KEY: put the new one first there, as in NEW,OLD")
+    path = database_path(settings.database_url)
+    return path.with_name(f"{path.name}.key")
 
 
 def ready_platforms(platforms: Mapping[str, Platform], settings: Settings) -> frozenset[str]:
@@ -151,6 +162,7 @@ async def build(
         lease_seconds=settings.lease_seconds,
     )
     keyring = load_keyring(settings)
+    sealer = Sealer(keyring.derive("secrets at rest"))
     egress = build_egress(settings, policy, clock)
     metrics = Metrics()
     metrics.under_way.set_function(lambda: lanes.under_way)
@@ -161,10 +173,12 @@ async def build(
         direct_url=settings.database_direct_url,
         clock=clock,
         dispatch=dispatch,
+        sealer=sealer,
         connections=settings.database_connections,
         is_migrating=is_migrating,
     )
-    unsubscribe = Unsubscribe(store=store, clock=clock, key=keyring.derive("unsubscribe links"), public_url=public_url)
+    link_keys = tuple(keyring.derive("unsubscribe links").values())
+    unsubscribe = Unsubscribe(store=store, clock=clock, keys=link_keys, public_url=public_url)
     sender = Sender(
         clock=clock,
         platforms=platforms,
@@ -214,7 +228,7 @@ async def build(
         clock=clock,
         ingest=ingest,
         dispatch=dispatch,
-        bearer_key=keyring.derive("bearer tokens"),
+        bearer_keys=tuple(keyring.derive("bearer tokens").values()),
         issuer=public_url,
     )
     history = History(store=store, clock=clock, platforms=platforms, ready=ready)
@@ -241,6 +255,7 @@ async def build(
         history=history,
         explain=explain,
         ingest=ingest,
+        keys=Keys(store=store, sealer=sealer),
     )
     upkeep = None
     if worker is not None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import uvloop
 from fastapi import FastAPI
 
+from tests.sealer import SEALER
 from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
 from tocsin.api.application import build_api
@@ -116,7 +117,7 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
     dispatch = Dispatcher(
         catalogue=catalogue, platforms=platforms, ready=READY, slots=None, health=Health(clock=clock), lease_seconds=60
     )
-    store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch)
+    store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch, sealer=SEALER)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
     accounts = Accounts(
         store=store,

@@ -90,7 +90,7 @@ class Dice:
         return self.value
 
 
-OpenStore = Callable[[], Awaitable[Store]]
+OpenStore = Callable[..., Awaitable[Store]]
 
 
 class Stage(msgspec.Struct, frozen=True):

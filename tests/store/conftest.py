@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.sealer import SEALER
 from tests.store.cast import Dice, FakeDispatch, OpenStore, Stage, insert_cast
 from tocsin.clock import ManualClock
+from tocsin.sealing import Sealer
 from tocsin.store.migrate import migrate
 from tocsin.store.port import Store
 from tocsin.store.postgres import open_postgres
@@ -64,15 +66,17 @@ def reopen(
     if store_kind == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "tocsin.db")
 
-        async def reopen_sqlite() -> Store:
+        async def reopen_sqlite(sealer: Sealer = SEALER) -> Store:
             url = f"sqlite:///{tmp_path}/tocsin.db"
-            return SqliteStore(url, clock=clock, dispatch=dispatch, chance=dice, busy_timeout_seconds=0.05)
+            return SqliteStore(
+                url, clock=clock, dispatch=dispatch, sealer=sealer, chance=dice, busy_timeout_seconds=0.05
+            )
 
         return reopen_sqlite
     url = request.getfixturevalue("migrated_postgres_url")
 
-    async def reopen_postgres() -> Store:
-        return await open_postgres(url, clock=clock, dispatch=dispatch, chance=dice, pool_size=3)
+    async def reopen_postgres(sealer: Sealer = SEALER) -> Store:
+        return await open_postgres(url, clock=clock, dispatch=dispatch, sealer=sealer, chance=dice, pool_size=3)
 
     return reopen_postgres
 

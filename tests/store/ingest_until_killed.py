@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from tests.sealer import SEALER
 from tests.store.cast import APP, FakeDispatch, add_events, count_rows, insert_cast
 from tocsin.clock import SystemClock
 from tocsin.ids import new_hex_id, new_uuid7
@@ -17,7 +18,7 @@ from tocsin.store.sqlite import SqliteStore
 async def main(folder: Path) -> None:
     clock, dispatch = SystemClock(), FakeDispatch()
     dispatch.free = 20  # some are handed over, the rest wait
-    store = SqliteStore(f"sqlite:///{folder}/tocsin.db", clock=clock, dispatch=dispatch)
+    store = SqliteStore(f"sqlite:///{folder}/tocsin.db", clock=clock, dispatch=dispatch, sealer=SEALER)
     now = clock.now()
     if not await store.read(count_rows, schema.users):
         await store.write(insert_cast, now)

@@ -13,7 +13,7 @@ from tocsin.store.chores import find_chores
 from tocsin.store.events import add_event
 from tocsin.store.leases import list_due_notifiers, reap_leases
 from tocsin.store.lives import add_mail_to_owner, change_life, find_next_end, lease_probe, list_probes_due
-from tocsin.store.notifiers import list_notifiers, remove_notifier
+from tocsin.store.notifiers import list_notifiers, remove_notifier, to_notifier
 
 MINUTE = timedelta(minutes=1)
 PLATFORMS = ("webhook",)
@@ -135,7 +135,8 @@ async def test_the_owner_is_written_to_by_a_notifier_that_clients_do_not_see(sta
     assert await stage.store.read(list_notifiers, APP) == []
     [row] = await stage.store.read(lambda connection: connection.execute(sa.select(schema.notifiers)).all())
     assert row.is_fallback
-    assert row.type_data == {"user_ids": ["us-owner"], "emails": []}
+    found = await stage.store.read(lambda connection: to_notifier(connection, row))
+    assert found.type_data == {"user_ids": ["us-owner"], "emails": []}
 
 
 async def test_an_owner_who_has_unsubscribed_is_not_written_to(stage: Stage) -> None:

@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 )
 
 from tests.conftest import EMPTY
+from tests.sealer import SEALER
 from tests.store.cast import LEASE, OWNER, FakeDispatch, OpenStore, Stage, add_events, insert, insert_cast, settle
 from tests.store.conftest import DATABASES
 from tests.store.model import LIVE, FirstUse, Known, Model
@@ -527,7 +528,7 @@ def fresh_sqlite(template: Path, folder: Path) -> Fresh:
         shutil.copy(template, path)
 
         async def reopen() -> Store:
-            return SqliteStore(f"sqlite:///{path}", clock=clock, dispatch=dispatch)
+            return SqliteStore(f"sqlite:///{path}", clock=clock, dispatch=dispatch, sealer=SEALER)
 
         return reopen
 
@@ -541,7 +542,7 @@ def fresh_postgres(url: str) -> Fresh:
         await connection.close()
 
         async def reopen() -> Store:
-            return await open_postgres(url, clock=clock, dispatch=dispatch, pool_size=2)
+            return await open_postgres(url, clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2)
 
         return reopen
 

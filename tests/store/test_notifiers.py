@@ -12,6 +12,7 @@ from tocsin.store import schema
 from tocsin.store.events import find_event, with_event
 from tocsin.store.fanouts import find_fanout
 from tocsin.store.notifiers import (
+    add_notifier,
     find_notifier,
     find_sendables,
     get_routes,
@@ -132,8 +133,7 @@ class TestWithEvent:
 
         def add_many(connection) -> None:
             for _ in range(INLINE_FANOUT):
-                row = msgspec.structs.asdict(notifier) | {"id": new_uuid7("no"), "selected_event_ids": []}
-                insert(connection, schema.notifiers, row)
+                add_notifier(connection, msgspec.structs.replace(notifier, id=new_uuid7("no")))
 
         event = stage.event()
         await stage.store.write(with_event, add_many, event, stage.dispatch)

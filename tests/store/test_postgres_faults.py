@@ -10,6 +10,7 @@ import pytest
 
 from tests.postgres import PostgresServer
 from tests.proxy import Moment, Proxy
+from tests.sealer import SEALER
 from tests.store.cast import APP, FakeDispatch, Stage, add_events, count_rows, delivered, insert_cast, settle
 from tocsin.clock import ManualClock
 from tocsin.errors import ConfigError, StoreError
@@ -32,9 +33,9 @@ async def far(postgres_url: str, proxy: Proxy, clock: ManualClock, dispatch: Fak
     url = proxy.url(postgres_url.rpartition("/")[2])
 
     async def reopen() -> Store:
-        return await open_postgres(postgres_url, clock=clock, dispatch=dispatch, pool_size=2)
+        return await open_postgres(postgres_url, clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2)
 
-    store = await open_postgres(url, clock=clock, dispatch=dispatch, pool_size=2)
+    store = await open_postgres(url, clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2)
     await store.write(insert_cast, clock.now())
     yield Stage(store, clock, dispatch, reopen)
     await store.close()
@@ -328,23 +329,27 @@ async def test_a_database_that_does_not_sync_is_refused(
     name = postgres_url.rpartition("/")[2]
     await direct.execute(f'ALTER DATABASE "{name}" SET {setting} = off')
     with pytest.raises(ConfigError, match=setting):
-        await open_postgres(postgres_url, clock=clock, dispatch=dispatch, pool_size=2)
+        await open_postgres(postgres_url, clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2)
 
 
 async def test_a_database_that_cannot_be_reached_is_told_from_one_that_is_not_there(
     postgres_url: str, clock: ManualClock, dispatch: FakeDispatch
 ) -> None:
     with pytest.raises(ConfigError, match=r"TOCSIN_DATABASE_URL.*nowhere"):
-        await open_postgres(f"{postgres_url}-nowhere", clock=clock, dispatch=dispatch, pool_size=2)
+        await open_postgres(f"{postgres_url}-nowhere", clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2)
     with pytest.raises(StoreError, match=r"cannot reach postgresql://127\.0\.0\.1:1/there"):
-        await open_postgres("postgresql://me:secret@127.0.0.1:1/there", clock=clock, dispatch=dispatch, pool_size=2)
+        await open_postgres(
+            "postgresql://me:secret@127.0.0.1:1/there", clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2
+        )
 
 
 async def test_several_processes_may_start_at_once(
     postgres_url: str, clock: ManualClock, dispatch: FakeDispatch
 ) -> None:
     def start() -> "asyncio.Future[PostgresStore]":
-        return asyncio.ensure_future(open_postgres(postgres_url, clock=clock, dispatch=dispatch, pool_size=2))
+        return asyncio.ensure_future(
+            open_postgres(postgres_url, clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2)
+        )
 
     stores = await asyncio.gather(*(start() for _ in range(5)))
     for store in stores:

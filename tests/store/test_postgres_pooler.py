@@ -7,6 +7,7 @@ import pytest
 
 from tests.postgres import PgBouncer
 from tests.proxy import Moment, Proxy
+from tests.sealer import SEALER
 from tests.store.cast import APP, FakeDispatch, Stage, add_events, insert_cast, list_ids
 from tocsin.clock import ManualClock
 from tocsin.model import DeliveryState
@@ -22,7 +23,9 @@ async def pooled(
     url = pgbouncer.url(postgres_url.rpartition("/")[2])
 
     async def reopen() -> Store:
-        return await open_postgres(url, direct_url=postgres_url, clock=clock, dispatch=dispatch, pool_size=3)
+        return await open_postgres(
+            url, direct_url=postgres_url, clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=3
+        )
 
     store = await reopen()
     await store.write(insert_cast, clock.now())
@@ -75,7 +78,9 @@ async def test_an_event_is_stored_once_whenever_the_way_to_the_pooler_breaks(
 ) -> None:
     async with Proxy.started(pgbouncer.port) as proxy:
         url = proxy.url(postgres_url.rpartition("/")[2])
-        store = await open_postgres(url, direct_url=postgres_url, clock=clock, dispatch=dispatch, pool_size=2)
+        store = await open_postgres(
+            url, direct_url=postgres_url, clock=clock, dispatch=dispatch, sealer=SEALER, pool_size=2
+        )
         await store.write(insert_cast, clock.now())
         drop = proxy.drop(moment, "INSERT INTO events")
 

@@ -16,6 +16,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from tests.sealer import SEALER
 from tests.store.cast import APP, FakeDispatch, Stage, add_events, delivered, insert_cast
 from tocsin.clock import ManualClock
 from tocsin.errors import ConfigError, StoreError
@@ -39,7 +40,7 @@ def file_of(stage: Stage) -> Path:
 
 
 def open_at(url: str) -> SqliteStore:
-    return SqliteStore(url, clock=ManualClock(), dispatch=FakeDispatch(), busy_timeout_seconds=0.05)
+    return SqliteStore(url, clock=ManualClock(), dispatch=FakeDispatch(), sealer=SEALER, busy_timeout_seconds=0.05)
 
 
 @contextmanager

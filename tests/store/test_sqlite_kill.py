@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sealer import SEALER
 from tests.store.cast import FakeDispatch, list_ids
 from tocsin.clock import SystemClock
 from tocsin.store import schema
@@ -57,9 +58,9 @@ async def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         assert program.stdout is not None
         first = program.stdout.readline().strip()
         with pytest.raises(DatabaseInUse, match=f"process {program.pid}"):
-            SqliteStore(url, clock=SystemClock(), dispatch=FakeDispatch())
+            SqliteStore(url, clock=SystemClock(), dispatch=FakeDispatch(), sealer=SEALER)
         program.kill()
         program.stdout.read()
-    store = SqliteStore(url, clock=SystemClock(), dispatch=FakeDispatch())
+    store = SqliteStore(url, clock=SystemClock(), dispatch=FakeDispatch(), sealer=SEALER)
     assert first in await store.read(list_ids, schema.events)
     await store.close()

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.sealer import SEALER
 from tests.store.cast import settle
 from tocsin.alerts import Alerts
 from tocsin.catalogue import Catalogue
@@ -132,7 +133,7 @@ async def world(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[World]:
     dispatch = Dispatcher(
         catalogue=catalogue, platforms=platforms, ready=ready, slots=None, health=Health(clock=clock), lease_seconds=45
     )
-    store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch)
+    store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch, sealer=SEALER)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
     alice, bob, charlie = user("alice"), user("bob"), user("charlie")
     for each in (alice, bob, charlie):

@@ -126,7 +126,7 @@ def _key(scene: Scene) -> Finding:
     path = scene.path.with_name(f"{scene.path.name}.key")
     if not path.exists():
         if scene.has_database:
-            return Finding("warn", f"{path} is missing: the next start makes another, and ends links and bearer tokens")
+            return Finding("FAIL", f"{path} is missing: without it no secret can be read, so put it back")
         return Finding("ok", f"{path} is not there yet: the first start makes it")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:

@@ -1,6 +1,7 @@
 """Notifiers as the history knows them: those that were removed are still there."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ class Known(msgspec.Struct, frozen=True):
 
 def find_known(connection: sa.Connection, app_id: str, notifier_id: str) -> Known | None:
     row = connection.execute(_of(app_id).where(notifiers.c.id == notifier_id)).one_or_none()
-    return None if row is None else _to_known(row)
+    return None if row is None else _to_known(connection, row)
 
 
 def list_known(connection: sa.Connection, app_id: str, at: datetime, *, limit: int, offset: int) -> list[Known]:
@@ -30,15 +31,19 @@ def list_known(connection: sa.Connection, app_id: str, at: datetime, *, limit: i
     ids = connection.execute(page.with_only_columns(notifiers.c.id)).scalars().all()
     # By their ids, for what is damaged is looked at one by one.
     named = sa.select(notifiers).where(notifiers.c.id.in_(ids)).order_by(notifiers.c.id)
-    return [known for known in read_each(connection, named, notifiers.c.id, _to_known).values() if known]
+    return [
+        known
+        for known in read_each(connection, named, notifiers.c.id, partial(_to_known, connection)).values()
+        if known
+    ]
 
 
 def count_known(connection: sa.Connection, app_id: str, at: datetime) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(_there(app_id, at).subquery())).scalar_one()
 
 
-def _to_known(row: "sa.Row[Any]") -> Known:
-    return Known(to_notifier(row), row.removed_at)
+def _to_known(connection: sa.Connection, row: "sa.Row[Any]") -> Known:
+    return Known(to_notifier(connection, row), row.removed_at)
 
 
 def _there(app_id: str, at: datetime) -> "sa.Select[Any]":

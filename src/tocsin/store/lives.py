@@ -12,6 +12,7 @@ from tocsin.store.notifiers import add_notifier, edit_notifier, to_notifier
 from tocsin.store.port import Claim, Conduct, NewEvent, conducts
 from tocsin.store.reading import UNREADABLE
 from tocsin.store.schema import deliveries, events, notifiers
+from tocsin.store.sealed import seal
 
 HOLDS = (NotifierState.PAUSED, NotifierState.HOLDING)
 """States after which everything goes on as before, once `held_until` has passed."""
@@ -32,7 +33,7 @@ def change_life(
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
-    before = to_notifier(row)
+    before = to_notifier(connection, row)
     after = change(before)
     if after == before:
         return None
@@ -62,10 +63,11 @@ def _fallback_of(connection: sa.Connection, app: App, at: datetime) -> Notifier:
     row = connection.execute(statement.with_for_update()).first()
     type_data = {"user_ids": [app.owner.id], "emails": []}
     if row is not None:
-        found = to_notifier(row)
+        found = to_notifier(connection, row)
         if found.active and found.type_data != type_data:
             # The app has another owner by now.
-            connection.execute(notifiers.update().where(notifiers.c.id == found.id).values(type_data=type_data))
+            sealed = seal(connection, notifiers.c.type_data, found.id, type_data)
+            connection.execute(notifiers.update().where(notifiers.c.id == found.id).values(type_data=sealed))
         return found
     notifier = Notifier(
         id=new_uuid7("no"),
@@ -114,7 +116,7 @@ def lease_probe(
     if row is None or _has_one_under_way(connection, notifier_id):
         return None
     try:
-        notifier = to_notifier(row)
+        notifier = to_notifier(connection, row)
     except UNREADABLE:
         return None  # what waits for it expires
     due = (

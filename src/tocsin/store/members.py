@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from tocsin.model import DeliveryReason, NotifierState, User
 from tocsin.store.endings import cancel_pending
 from tocsin.store.schema import apps, collaborators, notifiers, users
+from tocsin.store.sealed import seal, unseal
 
 
 def list_members(connection: sa.Connection, app_id: str, user_ids: Sequence[str]) -> list[User]:
@@ -40,12 +41,14 @@ def remove_recipient(connection: sa.Connection, notifier_id: str, address: str, 
     gone = address.casefold()
     of_users = sa.select(users.c.id).where(sa.func.lower(users.c.email) == gone)
     user_ids = set(connection.execute(of_users).scalars())
-    type_data = dict(row.type_data)
+    before = unseal(connection, notifiers.c.type_data, notifier_id, row.type_data)
+    type_data = dict(before)
     type_data["emails"] = [email for email in type_data.get("emails") or () if email.casefold() != gone]
     type_data["user_ids"] = [user_id for user_id in type_data.get("user_ids") or () if user_id not in user_ids]
-    changes: dict[str, Any] = {"type_data": type_data, "updated_at": at}
+    sealed = seal(connection, notifiers.c.type_data, notifier_id, type_data)
+    changes: dict[str, Any] = {"type_data": sealed, "updated_at": at}
     if not type_data["emails"] and not type_data["user_ids"]:
         changes |= {"active": False, "state": NotifierState.OFF, "state_reason": "everyone has unsubscribed"}
         cancel_pending(connection, notifier_id, reason=DeliveryReason.NOTIFIER_OFF, at=at)
-    if type_data != row.type_data:
+    if type_data != before:
         connection.execute(notifiers.update().where(notifiers.c.id == notifier_id).values(**changes))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tocsin.store import endings
 from tocsin.store.port import AppRoutes
 from tocsin.store.reading import read_each
 from tocsin.store.schema import alerts, notifiers
+from tocsin.store.sealed import opened, seal
 
 
 class Changed(Conflict):
@@ -40,7 +42,7 @@ def list_notifiers(connection: sa.Connection, app_id: str) -> list[Notifier]:
 def find_notifier(connection: sa.Connection, app_id: str, notifier_id: str) -> Notifier | None:
     statement = _present().where(notifiers.c.app_id == app_id, notifiers.c.id == notifier_id)
     row = connection.execute(statement).one_or_none()
-    return None if row is None else to_notifier(row)
+    return None if row is None else to_notifier(connection, row)
 
 
 def find_sendables(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, Notifier | None]:
@@ -57,12 +59,12 @@ def find_sendables(connection: sa.Connection, notifier_ids: Sequence[str]) -> di
 
 
 def add_notifier(connection: sa.Connection, notifier: Notifier) -> None:
-    connection.execute(notifiers.insert().values(**_values(notifier)))
+    connection.execute(notifiers.insert().values(**_values(connection, notifier)))
 
 
 def edit_notifier(connection: sa.Connection, notifier: Notifier) -> None:
     """Store a changed notifier. One that is off gets no more of what waits for it."""
-    connection.execute(notifiers.update().where(notifiers.c.id == notifier.id).values(**_values(notifier)))
+    connection.execute(notifiers.update().where(notifiers.c.id == notifier.id).values(**_values(connection, notifier)))
     if notifier.state is NotifierState.OFF:
         endings.cancel_pending(connection, notifier.id, reason=DeliveryReason.NOTIFIER_OFF, at=notifier.updated_at)
 
@@ -71,7 +73,7 @@ def change_notifier(connection: sa.Connection, before: Notifier, after: Notifier
     """Store a changed notifier, if it is still as it was found. Raises Changed when it is not."""
     is_there = (notifiers.c.id == before.id, notifiers.c.removed_at.is_(None))
     row = connection.execute(sa.select(notifiers).where(*is_there).with_for_update()).one_or_none()
-    if row is None or to_notifier(row) != before:
+    if row is None or to_notifier(connection, row) != before:
         raise Changed
     edit_notifier(connection, after)
     return after
@@ -112,22 +114,27 @@ def _present() -> "sa.Select[Any]":
 
 
 def _read(connection: sa.Connection, statement: "sa.Select[Any]") -> dict[str, Notifier | None]:
-    return read_each(connection, statement, notifiers.c.id, to_notifier)
+    return read_each(connection, statement, notifiers.c.id, partial(to_notifier, connection))
 
 
-def _values(notifier: Notifier) -> dict[str, Any]:
+def _values(connection: sa.Connection, notifier: Notifier) -> dict[str, Any]:
     values = {name: getattr(notifier, name) for name in notifier.__struct_fields__}
     schedule = notifier.retry_schedule
     lists = {
         "selected_event_ids": list(notifier.selected_event_ids),
         "retry_schedule": None if schedule is None else list(schedule),
     }
-    return values | lists
+    sealed = {
+        column.name: seal(connection, column, notifier.id, values[column.name])
+        for column in (notifiers.c.type_data, notifiers.c.secret)
+    }
+    return values | lists | sealed
 
 
-def to_notifier(row: "sa.Row[Any]") -> Notifier:
-    """Raises ValidationError for a row whose values are not of their kinds."""
-    return msgspec.convert({name: getattr(row, name) for name in Notifier.__struct_fields__}, Notifier)
+def to_notifier(connection: sa.Connection, row: "sa.Row[Any]") -> Notifier:
+    """Raises ValueError or TypeError for a row that cannot be opened, or whose values are not of their kinds."""
+    values = opened(connection, notifiers, row)
+    return msgspec.convert({name: values[name] for name in Notifier.__struct_fields__}, Notifier)
 
 
 def to_alert(row: "sa.Row[Any]") -> Alert:

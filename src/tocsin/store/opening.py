@@ -1,6 +1,7 @@
 """Which database an address names."""
 
 from tocsin.clock import Clock
+from tocsin.sealing import Sealer
 from tocsin.store.port import Dispatch, Store
 from tocsin.store.postgres import open_postgres
 from tocsin.store.sqlite import SqliteStore
@@ -12,6 +13,7 @@ async def open_store(
     direct_url: str | None,
     clock: Clock,
     dispatch: Dispatch,
+    sealer: Sealer,
     connections: int,
     is_migrating: bool,
 ) -> Store:
@@ -22,12 +24,13 @@ async def open_store(
     StoreError for one that cannot be reached now.
     """
     if url.startswith("sqlite:"):
-        return SqliteStore(url, clock=clock, dispatch=dispatch)
+        return SqliteStore(url, clock=clock, dispatch=dispatch, sealer=sealer)
     return await open_postgres(
         url,
         direct_url=direct_url,
         clock=clock,
         dispatch=dispatch,
+        sealer=sealer,
         pool_size=connections,
         is_migrating=is_migrating,
     )

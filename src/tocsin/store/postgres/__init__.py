@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin.clock import Clock, SharedClock
 from tocsin.errors import StoreError
 from tocsin.model import Notifier
+from tocsin.sealing import Sealer
 from tocsin.store.firsts import Chance
 from tocsin.store.leases import give_up, release
 from tocsin.store.migrate import check_schema, migrate
@@ -40,6 +41,7 @@ from tocsin.store.postgres.peers import Peers
 from tocsin.store.postgres.settlements import Settlements
 from tocsin.store.postgres.signals import Signals, ask_time
 from tocsin.store.retention import prune_keys
+from tocsin.store.sealed import check_keys
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,6 +69,7 @@ class PostgresStore:
         *,
         clock: Clock,
         dispatch: Dispatch,
+        sealer: Sealer,
         chance: Chance,
         pool_size: int,
     ) -> None:
@@ -75,7 +78,7 @@ class PostgresStore:
         self._direct = direct
         self._clock = clock
         self._dispatch = dispatch
-        self._engine = engine_over(address, size=pool_size)
+        self._engine = engine_over(address, sealer, size=pool_size)
         self._log = structlog.get_logger("tocsin.store").bind()
         self._is_closed = False
         self._under_way: set[asyncio.Future[Any]] = set()
@@ -289,6 +292,7 @@ async def open_postgres(
     direct_url: str | None = None,
     clock: Clock,
     dispatch: Dispatch,
+    sealer: Sealer,
     chance: Chance = random.random,
     pool_size: int,
     is_migrating: bool = False,
@@ -306,15 +310,18 @@ async def open_postgres(
         await check_settings(connection)
     finally:
         await connection.close()
-    engine = engine_over(direct, size=1)
+    engine = engine_over(direct, sealer, size=1)
     try:
         async with engine.begin() as plain:
             await plain.run_sync(migrate if is_migrating else check_schema)
+            await plain.run_sync(check_keys)
     except sa.exc.DBAPIError as error:
         raise as_store_error(error) from error
     finally:
         await engine.dispose()
-    store = PostgresStore(address, direct, clock=clock, dispatch=dispatch, chance=chance, pool_size=pool_size)
+    store = PostgresStore(
+        address, direct, clock=clock, dispatch=dispatch, sealer=sealer, chance=chance, pool_size=pool_size
+    )
     try:
         await store.add_partitions()
     except BaseException:

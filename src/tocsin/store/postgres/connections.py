@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tocsin.errors import ConfigError, NoRoom, StoreError
+from tocsin.sealing import Sealer
+from tocsin.store.sealed import OPTION
 
 T = TypeVar("T")
 
@@ -98,8 +100,11 @@ def limit_statements(address: Address, settings: Mapping[str, str] = LIMITS) -> 
     return [f"SET LOCAL {name} = '{value}'" for name, value in settings.items()] if address.is_pooled else []
 
 
-def engine_over(address: Address, *, size: int) -> AsyncEngine:
-    """A SQLAlchemy engine with a pool of so many connections."""
+def engine_over(address: Address, sealer: Sealer | None = None, *, size: int) -> AsyncEngine:
+    """A SQLAlchemy engine with a pool of so many connections.
+
+    Without a sealer nothing that is sealed can be read or written.
+    """
     caching: dict[str, Any] = {}
     if address.is_pooled:
         caching = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
@@ -111,6 +116,7 @@ def engine_over(address: Address, *, size: int) -> AsyncEngine:
         pool_timeout=CONNECT_SECONDS,
         pool_use_lifo=True,
         hide_parameters=True,
+        execution_options={OPTION: sealer},
     )
 
 

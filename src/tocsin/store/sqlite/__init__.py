@@ -13,11 +13,13 @@ import sqlalchemy as sa
 
 from tocsin.clock import Clock
 from tocsin.errors import ConfigError, StoreError
+from tocsin.sealing import Sealer
 from tocsin.store.firsts import Chance
 from tocsin.store.leases import free_leases
 from tocsin.store.migrate import migrate
 from tocsin.store.port import Accepted, Claimed, Dispatch, NewEvents, Settlement, Verb, Wake, conduct_of
 from tocsin.store.retention import prune
+from tocsin.store.sealed import check_keys
 from tocsin.store.sqlite.database import (
     BUSY_TIMEOUT_SECONDS,
     Lock,
@@ -64,6 +66,7 @@ class SqliteStore:
         *,
         clock: Clock,
         dispatch: Dispatch,
+        sealer: Sealer,
         chance: Chance = random.random,
         busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS,
     ) -> None:
@@ -80,7 +83,7 @@ class SqliteStore:
                 "or set TOCSIN_DATABASE_URL to another file"
             )
         self._write_engine = engine_over(
-            partial(connect_writer, self.path, busy_timeout_seconds), poolclass=sa.StaticPool
+            partial(connect_writer, self.path, busy_timeout_seconds), sealer, poolclass=sa.StaticPool
         )
         try:
             connection = self._open(clock)
@@ -89,7 +92,7 @@ class SqliteStore:
             self._lock.release()
             raise
         self._read_engine = engine_over(
-            partial(connect_reader, self.path, busy_timeout_seconds), poolclass=sa.QueuePool, pool_size=READERS
+            partial(connect_reader, self.path, busy_timeout_seconds), sealer, poolclass=sa.QueuePool, pool_size=READERS
         )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="tocsin-reader")
         self._is_closed = False
@@ -108,6 +111,7 @@ class SqliteStore:
         try:
             connection = self._write_engine.connect()
             migrate(connection)
+            check_keys(connection)
             # Whoever held these leases is gone, for this process holds the lock. In one transaction: an attempt
             # noted for a lease that is still there could not be noted again at the next start.
             connection.exec_driver_sql("BEGIN IMMEDIATE")

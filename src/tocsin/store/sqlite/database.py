@@ -10,6 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tocsin.errors import ConfigError
+from tocsin.sealing import Sealer
+from tocsin.store.sealed import OPTION
 
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "glusterfs"})
 
@@ -141,6 +143,16 @@ def connect_reader(path: Path, busy_timeout_seconds: float = BUSY_TIMEOUT_SECOND
     return connection
 
 
-def engine_over(connect: Callable[[], sqlite3.Connection], **options: Any) -> sa.Engine:
-    """A SQLAlchemy engine that leaves transactions to whoever made the connection."""
-    return sa.create_engine("sqlite://", creator=connect, isolation_level="AUTOCOMMIT", hide_parameters=True, **options)
+def engine_over(connect: Callable[[], sqlite3.Connection], sealer: Sealer | None = None, **options: Any) -> sa.Engine:
+    """A SQLAlchemy engine that leaves transactions to whoever made the connection.
+
+    Without a sealer nothing that is sealed can be read or written.
+    """
+    return sa.create_engine(
+        "sqlite://",
+        creator=connect,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        execution_options={OPTION: sealer},
+        **options,
+    )
