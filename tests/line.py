@@ -13,6 +13,7 @@ import httpx
 from tocsin.clock import Clock
 from tocsin.model import App, User
 from tocsin.settings import Settings
+from tocsin.tokens import TokenWish
 from tocsin.wiring import Running, build
 
 PUBLIC_URL = "http://127.0.0.1:8600"
@@ -172,7 +173,7 @@ async def straight_line(
     else:
         user = await accounts.get_user("alice")
         app = await apps.get_app(user, "my-app")
-    token = await accounts.add_token(user, "tests")
+    token = await running.verbs.tokens.add(user, TokenWish(name="tests"))
     client = httpx.AsyncClient(
         transport=httpx.ASGITransport(running.api),
         base_url=PUBLIC_URL,

@@ -34,7 +34,7 @@ def test_a_secret_is_a_prefix_and_43_url_safe_characters():
 
 
 def test_a_jwt_is_read_back():
-    claims = read_jwt(issued(), key=KEY, issuer="http://x", now=NOW)
+    claims = read_jwt(issued(), keys=[KEY], issuer="http://x", now=NOW)
     assert (claims.user_id, claims.token_id, claims.mark) == ("us-1", "tk-1", mark_of(b"h"))
     assert claims.expires_at == (NOW + timedelta(hours=1)).timestamp()
 
@@ -55,7 +55,7 @@ def test_each_jwt_has_an_id_of_its_own():
 )
 def test_a_jwt_that_is_not_ours_or_too_old_is_refused(text, at):
     with pytest.raises(NotAuthenticated):
-        read_jwt(text, key=KEY, issuer="http://x", now=at)
+        read_jwt(text, keys=[KEY], issuer="http://x", now=at)
 
 
 def test_headers_are_read():

@@ -1,13 +1,12 @@
 """Apps, the people who share them, and their variables."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 import msgspec
-import sqlalchemy as sa
 
+from tocsin.access import Access, Principal
 from tocsin.accounts import check_email, described
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock
@@ -25,8 +24,6 @@ from tocsin.store.events import with_event
 from tocsin.store.port import Dispatch, Store
 from tocsin.store.variables import Variable
 
-T = TypeVar("T")
-
 MAX_VARIABLES = 1000
 MAX_VALUE_CHARACTERS = 65_536
 
@@ -36,7 +33,7 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 
 
 class Apps:
-    """Verbs over apps. Whoever may see an app may work on it; its owner and admins decide over the app itself."""
+    """Verbs over apps. Who may call which is decided by `tocsin.access` before."""
 
     def __init__(self, *, store: Store, clock: Clock, ingest: Ingest, dispatch: Dispatch, catalogue: Catalogue) -> None:
         self._store = store
@@ -44,34 +41,45 @@ class Apps:
         self._ingest = ingest
         self._dispatch = dispatch
         self._catalogue = catalogue
-        self._seen: Remembered[tuple[str, str], App] = Remembered(clock)
+        self._seen: Remembered[tuple[str, str], Access] = Remembered(clock)
 
     def forget(self) -> None:
         """Look everything up anew."""
         self._seen.drop(lambda _: True)
 
-    async def get_app(self, user: User, ref: str) -> App:
-        """The app with this id or name. Raises NotFound when there is none or this user may not see it.
+    async def get_access(self, principal: Principal, ref: str) -> Access:
+        """The app with this id or name, and what who asks is to it.
 
-        A good answer is kept for up to 5 seconds, and dropped when the app or its collaborators change.
+        Raises NotFound when there is none, or who asks may not see it. A good answer is kept for up to 5 seconds, and
+        dropped when the app or its collaborators change.
         """
-        return await self._seen.find((user.id, ref), partial(self._look_up, user, ref))
+        user = principal.user
+        access = await self._seen.find((user.id, ref), partial(self._look_up, user, ref))
+        if not principal.sees(access.app):
+            raise NotFound("app")
+        return access
 
-    def known(self, user: User, ref: str) -> App | None:
-        """As `get_app`, when that was answered a moment ago."""
-        return self._seen.known((user.id, ref))
+    def known(self, principal: Principal, ref: str) -> Access | None:
+        """As `get_access`, when that was answered a moment ago."""
+        access = self._seen.known((principal.user.id, ref))
+        return access if access is not None and principal.sees(access.app) else None
 
-    async def _look_up(self, user: User, ref: str) -> tuple[App, None]:
+    async def _look_up(self, user: User, ref: str) -> tuple[Access, None]:
         if not (_NAME.fullmatch(ref) or _ID.fullmatch(ref)):
             raise NotFound("app")
-        app = await self._store.read(app_verbs.find_app, ref, user)
-        if app is None:
+        access = await self._store.read(app_verbs.find_access, ref, user)
+        if access is None:
             raise NotFound("app")
-        return app, None
+        return access, None
 
-    async def list_apps(self, user: User) -> list[App]:
-        """What a user may see, by name: own apps and shared ones; every app for an admin."""
-        return await self._store.read(app_verbs.list_apps, user)
+    async def get_app(self, user: User, ref: str) -> App:
+        """The app with this id or name. Raises NotFound when there is none or this user may not see it."""
+        return (await self._seen.find((user.id, ref), partial(self._look_up, user, ref))).app
+
+    async def list_apps(self, principal: Principal) -> list[App]:
+        """What who asks may see, by name: own apps and shared ones; every app for an admin."""
+        found = await self._store.read(app_verbs.list_apps, principal.user)
+        return [app for app in found if principal.sees(app)]
 
     async def add_app(self, user: User, name: str, *, is_dry_run: bool = False) -> App:
         """A new app of this user, with its default notifier; a dry run only checks. Raises InvalidInput."""
@@ -89,8 +97,7 @@ class Apps:
         return app
 
     async def rename_app(self, user: User, app: App, name: str, *, field: str = "name") -> App:
-        """Raises InvalidInput naming `field`, NotAllowed for who is not its owner."""
-        _check_owner(user, app)
+        """Raises InvalidInput naming `field`."""
         check_app_name(name, field)
         if name == app.name:
             return app
@@ -106,8 +113,7 @@ class Apps:
         return renamed
 
     async def remove_app(self, user: User, app: App, *, current_name: str | None = None) -> None:
-        """Take an app away; the event that tells of it is still delivered. Raises InvalidInput, NotAllowed."""
-        _check_owner(user, app)
+        """Take an app away; the event that tells of it is still delivered. Raises InvalidInput."""
         if current_name and current_name != app.name:
             raise InvalidInput({"current_name": ["is not the name of this app"]})
         event = self._ingest.own_event(event_type="delete_app", type_data={}, user=user, app=app)
@@ -115,7 +121,7 @@ class Apps:
         self._forget(app)
 
     def _forget(self, app: App) -> None:
-        self._seen.drop(lambda seen: seen.id == app.id)
+        self._seen.drop(lambda seen: seen.app.id == app.id)
 
     async def list_collaborators(self, app: App) -> list[Collaborator]:
         return await self._store.read(collaborator_verbs.list_collaborators, app.id)
@@ -123,9 +129,8 @@ class Apps:
     async def add_collaborator(self, user: User, app: App, email: str, *, is_limited: bool = False) -> Collaborator:
         """Share an app: at once with a user who exists, else as soon as there is one with this e-mail address.
 
-        Raises InvalidInput, NotAllowed.
+        Raises InvalidInput.
         """
-        _check_owner(user, app)
         email = email.strip().lower()
         check_email(email)
         if email == app.owner.email:
@@ -145,8 +150,7 @@ class Apps:
         return collaborator
 
     async def limit_collaborator(self, user: User, app: App, collaborator_id: str, *, is_limited: bool) -> Collaborator:
-        """Change what a collaborator may do. Raises NotFound, NotAllowed."""
-        _check_owner(user, app)
+        """Change what a collaborator may do. Raises NotFound."""
         before = await self._get_collaborator(app, collaborator_id)
         if before.is_limited == is_limited:
             return before
@@ -155,11 +159,11 @@ class Apps:
         await self._tell("change_collaborator_role", user, app, after, change)
         return after
 
-    async def remove_collaborator(self, user: User, app: App, collaborator_id: str) -> None:
+    async def remove_collaborator(self, user: User, app: App, collaborator_id: str, *, is_owner: bool) -> None:
         """Stop sharing an app with somebody; everyone may leave. Raises NotFound, NotAllowed."""
         collaborator = await self._get_collaborator(app, collaborator_id)
-        if collaborator.user_id != user.id:
-            _check_owner(user, app)
+        if collaborator.user_id != user.id and not is_owner:
+            raise NotAllowed("only the owner of the app may stop sharing it with others")
         change = partial(collaborator_verbs.remove_collaborator, collaborator_id=collaborator_id)
         await self._tell("delete_collaborator", user, app, collaborator, change)
 
@@ -191,29 +195,25 @@ class Apps:
             raise NotFound("collaborator")
         return found
 
-    async def list_variables(self, user: User, app: App) -> list[Variable]:
-        """Raises NotAllowed for a limited collaborator, who may not see secrets."""
-        return await self._store.read(_with_variables, user, app, variable_verbs.list_variables)
+    async def list_variables(self, app: App) -> list[Variable]:
+        return await self._store.read(variable_verbs.list_variables, app.id)
 
-    async def set_variables(self, user: User, app: App, given: Sequence[tuple[str, str]]) -> list[Variable]:
-        """Add or change variables; others stay. Answers with those given. Raises InvalidInput, NotAllowed."""
+    async def set_variables(self, app: App, given: Sequence[tuple[str, str]]) -> list[Variable]:
+        """Add or change variables; others stay. Answers with those given. Raises InvalidInput."""
         if len(given) > MAX_VARIABLES:
             raise InvalidInput({"variables": [f"must be at most {MAX_VARIABLES}"]})
         for name, value in given:
             _check_variable(name, value)
-        change = partial(variable_verbs.set_variables, given=given)
-        return await self._store.write(_with_variables, user, app, change)
+        return await self._store.write(variable_verbs.set_variables, app.id, given)
 
-    async def edit_variable(self, user: User, app: App, variable_id: str, value: str) -> Variable:
-        """Raises InvalidInput, NotFound, NotAllowed."""
+    async def edit_variable(self, app: App, variable_id: str, value: str) -> Variable:
+        """Raises InvalidInput, NotFound."""
         _check_variable("NAME", value)
-        change = partial(variable_verbs.edit_variable, variable_id=variable_id, value=value)
-        return await self._store.write(_with_variables, user, app, change)
+        return await self._store.write(variable_verbs.edit_variable, app.id, variable_id, value)
 
-    async def remove_variable(self, user: User, app: App, variable_id: str) -> None:
-        """Raises NotFound, NotAllowed."""
-        change = partial(variable_verbs.remove_variable, variable_id=variable_id)
-        await self._store.write(_with_variables, user, app, change)
+    async def remove_variable(self, app: App, variable_id: str) -> None:
+        """Raises NotFound."""
+        await self._store.write(variable_verbs.remove_variable, app.id, variable_id)
 
 
 def check_app_name(name: str, field: str) -> None:
@@ -224,18 +224,6 @@ def check_app_name(name: str, field: str) -> None:
         )
     if _ID.fullmatch(name):
         raise InvalidInput({field: ["must not look like an id (24 hexadecimal digits)"]})
-
-
-def _check_owner(user: User, app: App) -> None:
-    if not user.is_admin and user.id != app.owner.id:
-        raise NotAllowed("only the owner of the app may do this")
-
-
-def _with_variables(connection: sa.Connection, user: User, app: App, verb: Callable[[sa.Connection, str], T]) -> T:
-    """Run a verb over an app's variables. Raises NotAllowed for a limited collaborator: variables hold secrets."""
-    if collaborator_verbs.is_limited(connection, app.id, user.id):
-        raise NotAllowed("a limited collaborator may not see or change variables")
-    return verb(connection, app.id)
 
 
 def _check_variable(name: str, value: str) -> None:

@@ -85,13 +85,19 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """An API token without its secret, of which only a hash is stored."""
+    """An API token without its secret, of which only a hash is stored.
+
+    It may be limited to `scopes`, to apps and to a time; None stands for no limit.
+    """
 
     id: str
     user_id: str
     name: str
     created_at: datetime
     last_used_at: datetime | None = None
+    scopes: tuple[str, ...] | None = None
+    app_ids: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,11 +10,13 @@ from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keys import Keys
 from tocsin.notifiers import Notifiers
+from tocsin.tokens import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verbs:
     accounts: Accounts
+    tokens: Tokens
     apps: Apps
     notifiers: Notifiers
     alerts: Alerts
@@ -25,5 +27,5 @@ class Verbs:
 
     def forget(self) -> None:
         """Another process has changed something: what is remembered here may be stale."""
-        self.accounts.forget()
+        self.tokens.forget()
         self.apps.forget()

@@ -49,6 +49,7 @@ from tocsin.store.members import list_members
 from tocsin.store.opening import open_store
 from tocsin.store.port import Store
 from tocsin.store.sqlite.database import database_path, prepare_folder
+from tocsin.tokens import Tokens
 from tocsin.unsubscribe import Unsubscribe
 from tocsin.upkeep import Upkeep
 from tocsin.verbs import Verbs
@@ -92,7 +93,7 @@ class Running:
         await self.care.finish()
 
     async def close(self) -> None:
-        await self.verbs.accounts.finish()
+        await self.verbs.tokens.finish()
         await self.egress.aclose()
         await self.store.close()
 
@@ -228,8 +229,6 @@ async def build(
         clock=clock,
         ingest=ingest,
         dispatch=dispatch,
-        bearer_keys=tuple(keyring.derive("bearer tokens").values()),
-        issuer=public_url,
     )
     history = History(store=store, clock=clock, platforms=platforms, ready=ready)
     previews = Previews(
@@ -249,6 +248,14 @@ async def build(
     )
     verbs = Verbs(
         accounts=accounts,
+        tokens=Tokens(
+            store=store,
+            clock=clock,
+            ingest=ingest,
+            sign_in=accounts.sign_in,
+            bearer_keys=tuple(keyring.derive("bearer tokens").values()),
+            issuer=public_url,
+        ),
         apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),

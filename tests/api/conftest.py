@@ -26,6 +26,7 @@ from tocsin.explain import Explain
 from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
+from tocsin.keys import Keys
 from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
 from tocsin.notifiers import Notifiers, waits_for_setup
 from tocsin.platforms import load_platforms
@@ -33,6 +34,7 @@ from tocsin.preview import Previews
 from tocsin.store.members import list_members
 from tocsin.store.schema import deliveries, events, finished_deliveries
 from tocsin.store.sqlite import SqliteStore
+from tocsin.tokens import Tokens, TokenWish
 from tocsin.verbs import Verbs
 
 PUBLIC_URL = "http://tocsin.example.com:8600"
@@ -124,9 +126,15 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         clock=clock,
         ingest=ingest,
         dispatch=dispatch,
-        bearer_key=BEARER_KEY,
-        issuer=PUBLIC_URL,
         hasher=CHEAP_HASHER,
+    )
+    tokens = Tokens(
+        store=store,
+        clock=clock,
+        ingest=ingest,
+        sign_in=accounts.sign_in,
+        bearer_keys=[BEARER_KEY],
+        issuer=PUBLIC_URL,
     )
     notifiers = Notifiers(
         store=store,
@@ -145,7 +153,9 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         unsubscribe_url=lambda notifier_id, address: f"{PUBLIC_URL}/unsubscribe/{notifier_id}{address}",
     )
     verbs = Verbs(
+        keys=Keys(store=store, sealer=SEALER),
         accounts=accounts,
+        tokens=tokens,
         apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
@@ -173,11 +183,11 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         name: await accounts.add_user(username=name, email=f"{name}@example.com", is_admin=name == "admin")
         for name in ("alice", "bob", "charlie", "admin")
     }
-    secrets = {name: (await accounts.add_token(user, "test")).secret for name, user in users.items()}
+    secrets = {name: (await tokens.add(user, TokenWish(name="test"))).secret for name, user in users.items()}
     app = await verbs.apps.add_app(users["alice"], "my-app")
     await verbs.apps.add_collaborator(users["alice"], app, "bob@example.com")
     yield World(clock, store, verbs, api, users, secrets, app, problems)
-    await accounts.finish()
+    await tokens.finish()
     await store.close()
 
 

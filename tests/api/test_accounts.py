@@ -67,25 +67,25 @@ async def test_a_link_ends_after_ten_minutes(world):
 
 
 async def test_who_asks_is_kept_for_five_seconds(world):
-    accounts = world.verbs.accounts
+    tokens = world.verbs.tokens
     header = world.bearer("alice")["authorization"]
-    first = await accounts.authenticate(header)
-    assert await accounts.authenticate(header) is first
+    first = await tokens.authenticate(header)
+    assert await tokens.authenticate(header) is first
     world.clock.advance(5)
-    again = await accounts.authenticate(header)
+    again = await tokens.authenticate(header)
     assert again == first
     assert again is not first
 
 
 async def test_a_token_that_is_removed_while_it_is_looked_up_is_not_kept(world):
-    accounts = world.verbs.accounts
+    tokens = world.verbs.tokens
     header = world.bearer("alice")["authorization"]
-    [token] = await accounts.list_tokens(world.users["alice"])
+    [token] = await tokens.list(world.users["alice"])
     await asyncio.gather(
-        accounts.authenticate(header), accounts.remove_token(world.users["alice"], token.id), return_exceptions=True
+        tokens.authenticate(header), tokens.remove(world.users["alice"], token.id), return_exceptions=True
     )
     with pytest.raises(NotAuthenticated):
-        await accounts.authenticate(header)
+        await tokens.authenticate(header)
 
 
 async def test_secrets_of_tokens_and_links_are_not_stored(world, tmp_path):

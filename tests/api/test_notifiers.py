@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tocsin.api.bodies import parse_object, unwrap
 from tocsin.api.notifiers import NotifierIn
 from tocsin.dates import parse_instant
+from tocsin.tokens import TokenWish
 
 WEBHOOK_ID = "5982f145d48c3600273ef08a"
 EMAIL_ID = "59c52ac27651ce002c1d4620"
@@ -314,3 +315,18 @@ def test_wrapping_makes_no_difference(body):
     raw = parse_object(json.dumps(body).encode()) if "\\u0000" not in json.dumps(body) else {}
     for wrapped in ({"notifier": raw}, {"notifiers": raw}):
         assert unwrap(wrapped, "notifier") == raw
+
+
+async def test_settings_are_masked_for_who_may_not_write_them(client, anonymous, world):
+    url = "https://example.com/hooks/canary"
+    made = await add(client, type_data={"webhook_url": url})
+    [collaborator] = (await client.get("/v1/apps/my-app/collaborators")).json()["collaborators"]
+    reader = await world.verbs.tokens.add(world.users["alice"], TokenWish(scopes=["notifiers:read"]))
+    for headers in (world.bearer("bob"), {"authorization": f"Bearer {reader.secret}"}):
+        await client.patch(f"/v1/apps/my-app/collaborators/{collaborator['id']}", json={"is_limited": True})
+        one = (await anonymous.get(f"{PATH}/{made['id']}", headers=headers)).json()["notifier"]
+        listed = (await anonymous.get(PATH, headers=headers)).json()["notifiers"]
+        for shown in (one, next(each for each in listed if each["id"] == made["id"])):
+            assert shown["type_data"]["webhook_url"].startswith("https://example.com/")
+            assert "canary" not in json.dumps(shown)
+    assert (await client.get(f"{PATH}/{made['id']}")).json()["notifier"]["type_data"]["webhook_url"] == url

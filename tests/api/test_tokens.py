@@ -29,7 +29,7 @@ async def test_an_api_token_is_exchanged_for_a_jwt_that_clients_can_parse(anonym
     assert isinstance(claims["jti"], str)
     assert claims["iat"] == int(world.clock.now().timestamp())
     assert claims["exp"] - claims["iat"] == 3600
-    [token] = await world.verbs.accounts.list_tokens(world.users["alice"])
+    [token] = await world.verbs.tokens.list(world.users["alice"])
     assert claims["tid"] == token.id
 
 
@@ -115,7 +115,7 @@ async def test_tokens_are_listed_without_their_secrets(client):
     assert answer.status_code == 200
     assert list(answer.json()) == ["tokens"]
     [token] = answer.json()["tokens"]
-    assert set(token) == {"id", "name", "created_at", "last_used_at"}
+    assert set(token) == {"id", "name", "scopes", "app_ids", "created_at", "last_used_at", "expires_at"}
     assert isinstance(token["id"], str)
 
 
@@ -179,7 +179,7 @@ async def test_a_removed_token_and_its_jwt_end_at_once(client, anonymous, world)
 
 
 async def test_a_token_of_somebody_else_does_not_exist(client, world):
-    [token] = await world.verbs.accounts.list_tokens(world.users["bob"])
+    [token] = await world.verbs.tokens.list(world.users["bob"])
     for answer in (
         await client.delete(f"/v1/tokens/{token.id}"),
         await client.patch(f"/v1/tokens/{token.id}/renew"),
@@ -213,23 +213,74 @@ async def test_a_password_opens_nothing_but_the_making_of_tokens(anonymous, worl
 
 async def test_the_use_of_a_token_is_noted_to_the_minute(client, world):
     async def last_used_at():
-        [token] = await world.verbs.accounts.list_tokens(world.users["alice"])
+        [token] = await world.verbs.tokens.list(world.users["alice"])
         return token.last_used_at
 
     start = world.clock.now()
     await client.get("/v1/apps")
-    await world.verbs.accounts.finish()
+    await world.verbs.tokens.finish()
     assert await last_used_at() == start
     world.clock.advance(50)
     await client.get("/v1/apps")
-    await world.verbs.accounts.finish()
+    await world.verbs.tokens.finish()
     assert await last_used_at() == start
     world.clock.advance(11)
     await asyncio.gather(*(client.get("/v1/apps") for _ in range(5)))
-    await world.verbs.accounts.finish()
+    await world.verbs.tokens.finish()
     assert await last_used_at() == start + timedelta(seconds=61)
 
 
 def test_only_a_hash_of_a_secret_is_made_from_it():
     assert len(hash_secret("tk-us-abc")) == 32
     assert b"tk-us-abc" not in hash_secret("tk-us-abc")
+
+
+async def test_a_token_is_limited_to_scopes_apps_and_a_time(client, world):
+    wish = {"name": "builds", "scopes": ["events:write"], "apps": ["my-app"], "expires_at": "2026-02-01T00:00:00Z"}
+    made = (await client.post("/v1/tokens", json={"token": wish})).json()["token"]
+    assert made["scopes"] == ["events:write"]
+    assert made["app_ids"] == [world.app.id]
+    assert made["expires_at"] == "2026-02-01T00:00:00.000Z"
+    listed = (await client.get("/v1/tokens")).json()["tokens"][-1]
+    assert {name: made[name] for name in listed} == listed
+
+
+@pytest.mark.parametrize(
+    ("wish", "field", "reason"),
+    [
+        ({"scopes": []}, "scopes", "must be some of apps:read,"),
+        ({"scopes": ["events:write", "all"]}, "scopes", "must be some of apps:read,"),
+        ({"scopes": ["account"]}, "scopes", "must be some of apps:read,"),
+        ({"apps": []}, "apps", "must name an app"),
+        ({"apps": ["my-app", "no-such-app"]}, "apps", "there is no app 'no-such-app'"),
+        ({"expires_at": "2026-01-02T03:04:05Z"}, "expires_at", "must be in the future"),
+        ({"expires_at": "soon"}, "expires_at", ""),
+    ],
+)
+async def test_a_limit_that_cannot_be_is_refused(client, wish, field, reason):
+    answer = await client.post("/v1/tokens", json={"token": wish})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][field][0].startswith(reason)
+    assert len((await client.get("/v1/tokens")).json()["tokens"]) == 1
+
+
+async def test_a_token_keeps_its_limits_when_it_is_renewed(client, anonymous):
+    made = (await client.post("/v1/tokens", json={"token": {"scopes": ["apps:read"]}})).json()["token"]
+    renewed = (await client.patch(f"/v1/tokens/{made['id']}/renew")).json()["token"]
+    assert renewed["scopes"] == ["apps:read"]
+    headers = bearer(renewed["token"])
+    assert (await anonymous.get("/v1/apps", headers=headers)).status_code == 200
+    assert (await anonymous.get("/v1/apps/my-app/notifiers", headers=headers)).status_code == 403
+
+
+async def test_a_token_and_its_bearer_end_with_its_time(client, anonymous, world):
+    wish = {"expires_at": "2026-01-02T03:04:15Z"}
+    secret = (await client.post("/v1/tokens", json={"token": wish})).json()["token"]["token"]
+    exchanged = (await anonymous.post("/v1/tokens/exchange", headers=basic("", secret))).json()["token"]
+    world.clock.advance(9.5)
+    for known in (secret, exchanged):
+        assert (await anonymous.get("/v1/apps", headers=bearer(known))).status_code == 200
+    world.clock.advance(0.5)  # what was remembered a moment ago is not good for longer
+    for known in (secret, exchanged):
+        assert (await anonymous.get("/v1/apps", headers=bearer(known))).status_code == 401
+    assert (await anonymous.post("/v1/tokens/exchange", headers=basic("", secret))).status_code == 401

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.console import Console, Running
+from tests.processes import Installation
 
 # One worker, one server.
 pytestmark = pytest.mark.xdist_group("a running server")
@@ -148,3 +150,31 @@ def test_a_server_says_where_it_is_and_how_to_let_people_in(served: Served) -> N
     assert "tocsin token add" in second
     assert len(first) <= 81
     assert len(second) <= 81
+
+
+def test_a_token_is_limited_by_options(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.add_user()
+    installation.run("app", "add", "shop", "--owner", "alice")
+    options = ("--scope", "events:write", "--scope", "apps:read", "--app", "shop", "--expires-in-days", "30")
+    token = installation.run("token", "add", "alice", "--name", "builds", *options)
+    try:
+        installation.serve()
+        headers = {"authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=installation.url, headers=headers) as client:
+            assert [app["name"] for app in client.get("/v1/apps").json()["apps"]] == ["shop"]
+            event = {"event": {"type": "restart", "type_data": {}}}
+            assert client.post("/v1/apps/shop/events", json=event).status_code == 201
+            assert client.get("/v1/apps/shop/events").status_code == 403
+    finally:
+        installation.end()
+
+
+@pytest.mark.parametrize(
+    ("option", "told"), [(("--scope", "all"), "scopes must be some of apps:read"), (("--app", "none"), "app not found")]
+)
+def test_a_limit_that_cannot_be_is_told(tmp_path: Path, option: tuple[str, str], told: str) -> None:
+    installation = Installation(tmp_path)
+    installation.run("user", "add", "alice", "--email", "alice@example.com")
+    with pytest.raises(AssertionError, match=told):
+        installation.run("token", "add", "alice", "--name", "builds", *option)

@@ -37,7 +37,7 @@ class World:
 
     async def stored(self) -> list[tuple[Any, ...]]:
         """Everything in the database, but for when a token was last used."""
-        await self.line.running.verbs.accounts.finish()
+        await self.line.running.verbs.tokens.finish()
         return await self.line.running.store.read(_everything)
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, model_validator
 
 from tocsin.alerts import AlertWish
 from tocsin.api.bodies import Sent, described_body, read_body
-from tocsin.api.context import CurrentApp, CurrentUser, VerbsOf
+from tocsin.api.context import CurrentUser, ReadsNotifiers, VerbsOf, WritesNotifiers
 from tocsin.api.instants import InstantOut
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.dates import format_duration
@@ -94,7 +94,7 @@ class AlertsAnswer(BaseModel):
 
 
 @router.get("", operation_id="list_alerts", summary="List the alerts of an app", responses=answers(*IN_APP))
-async def list_alerts(app: CurrentApp, verbs: VerbsOf) -> AlertsAnswer:
+async def list_alerts(app: ReadsNotifiers, verbs: VerbsOf) -> AlertsAnswer:
     return AlertsAnswer(alerts=[AlertOut.of(alert) for alert in await verbs.alerts.list(app)])
 
 
@@ -106,12 +106,12 @@ async def list_alerts(app: CurrentApp, verbs: VerbsOf) -> AlertsAnswer:
     responses=answers(*IN_APP, *WITH_BODY),
     openapi_extra=described_body(AlertIn, "alert", example=EXAMPLE),
 )
-async def add_alert(app: CurrentApp, user: CurrentUser, verbs: VerbsOf, request: Request) -> AlertAnswer:
+async def add_alert(app: WritesNotifiers, user: CurrentUser, verbs: VerbsOf, request: Request) -> AlertAnswer:
     return _answer(await verbs.alerts.add(app, user, await _read_wish(request)))
 
 
 @router.get("/{alert}", operation_id="get_alert", summary="Show an alert", responses=answers(*IN_APP))
-async def get_alert(app: CurrentApp, alert: AlertRef, verbs: VerbsOf) -> AlertAnswer:
+async def get_alert(app: ReadsNotifiers, alert: AlertRef, verbs: VerbsOf) -> AlertAnswer:
     return _answer(await verbs.alerts.get(app, alert))
 
 
@@ -129,7 +129,7 @@ async def get_alert(app: CurrentApp, alert: AlertRef, verbs: VerbsOf) -> AlertAn
     responses=answers(*IN_APP, *WITH_BODY),
     openapi_extra=described_body(AlertIn, "alert", example={"disabled": True}),
 )
-async def edit_alert(app: CurrentApp, alert: AlertRef, verbs: VerbsOf, request: Request) -> AlertAnswer:
+async def edit_alert(app: WritesNotifiers, alert: AlertRef, verbs: VerbsOf, request: Request) -> AlertAnswer:
     return _answer(await verbs.alerts.edit(app, alert, await _read_wish(request)))
 
 
@@ -140,7 +140,7 @@ async def edit_alert(app: CurrentApp, alert: AlertRef, verbs: VerbsOf, request: 
     status_code=204,
     responses=answers(*IN_APP),
 )
-async def remove_alert(app: CurrentApp, alert: AlertRef, user: CurrentUser, verbs: VerbsOf) -> None:
+async def remove_alert(app: WritesNotifiers, alert: AlertRef, user: CurrentUser, verbs: VerbsOf) -> None:
     await verbs.alerts.remove(app, user, alert)
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel
 
 from tocsin.api.bodies import Sent, described_body, read_body
-from tocsin.api.context import CurrentApp, CurrentUser, Site, SiteOf, VerbsOf
+from tocsin.api.context import CurrentUser, ListsApps, MakesApps, ReadsApp, Site, SiteOf, VerbsOf, WritesApp
 from tocsin.api.problems import AS_USER, IN_APP, WITH_BODY, answers
 from tocsin.dates import format_instant
 from tocsin.errors import InvalidInput
@@ -94,8 +94,8 @@ class Stacks(BaseModel):
     summary="List the apps that you own or share; as an admin, all",
     responses=answers(*AS_USER),
 )
-async def list_apps(user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppsAnswer:
-    return AppsAnswer(apps=[_shown(app, site) for app in await verbs.apps.list_apps(user)])
+async def list_apps(principal: ListsApps, verbs: VerbsOf, site: SiteOf) -> AppsAnswer:
+    return AppsAnswer(apps=[_shown(app, site) for app in await verbs.apps.list_apps(principal)])
 
 
 @router.post(
@@ -108,17 +108,18 @@ async def list_apps(user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppsAnsw
 )
 async def add_app(
     request: Request,
-    user: CurrentUser,
+    principal: MakesApps,
     verbs: VerbsOf,
     site: SiteOf,
     x_dry_run: Annotated[bool, Header(description="Check only, and make nothing.", examples=[True])] = False,
 ) -> AppAnswer:
+    principal.require_every_app()
     wish = await read_body(request, AppWish, "app")
-    return AppAnswer(app=_shown(await verbs.apps.add_app(user, wish.name, is_dry_run=x_dry_run), site))
+    return AppAnswer(app=_shown(await verbs.apps.add_app(principal.user, wish.name, is_dry_run=x_dry_run), site))
 
 
 @router.get("/v1/apps/{app}", operation_id="get_app", summary="Show an app", responses=answers(*IN_APP))
-async def get_app(app: CurrentApp, site: SiteOf) -> AppAnswer:
+async def get_app(app: ReadsApp, site: SiteOf) -> AppAnswer:
     return AppAnswer(app=_shown(app, site))
 
 
@@ -127,17 +128,17 @@ async def get_app(app: CurrentApp, site: SiteOf) -> AppAnswer:
     operation_id="edit_app",
     summary="Rename an app",
     description="What else existing clients set on an app (`force_https`, `stack_id`, ...) is accepted and ignored.",
-    responses=answers(*IN_APP, 403, *WITH_BODY),
+    responses=answers(*IN_APP, *WITH_BODY),
     openapi_extra=described_body(AppEdit, "app", example={"name": "new-name"}),
 )
 @router.put(
     "/v1/apps/{app}",
     operation_id="edit_app_by_put",
     summary="Rename an app: the same as PATCH",
-    responses=answers(*IN_APP, 403, *WITH_BODY),
+    responses=answers(*IN_APP, *WITH_BODY),
     openapi_extra=described_body(AppEdit, "app", example={"name": "new-name"}),
 )
-async def edit_app(request: Request, app: CurrentApp, user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppAnswer:
+async def edit_app(request: Request, app: WritesApp, user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppAnswer:
     edit = await read_body(request, AppEdit, "app")
     if edit.owner is not None:
         raise InvalidInput({"owner": ["cannot be changed"]})
@@ -150,10 +151,10 @@ async def edit_app(request: Request, app: CurrentApp, user: CurrentUser, verbs: 
     "/v1/apps/{app}/rename",
     operation_id="rename_app",
     summary="Rename an app; `current_name`, when given, must be its name",
-    responses=answers(*IN_APP, 403, *WITH_BODY) | {200: {"description": "The app under its new name"}},
+    responses=answers(*IN_APP, *WITH_BODY) | {200: {"description": "The app under its new name"}},
     openapi_extra=described_body(AppRename, None, example={"current_name": "my-app", "new_name": "new-name"}),
 )
-async def rename_app(request: Request, app: CurrentApp, user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppAnswer:
+async def rename_app(request: Request, app: WritesApp, user: CurrentUser, verbs: VerbsOf, site: SiteOf) -> AppAnswer:
     rename = await read_body(request, AppRename, "app")
     if rename.current_name not in {None, app.name}:
         raise InvalidInput({"current_name": ["is not the name of this app"]})
@@ -165,10 +166,10 @@ async def rename_app(request: Request, app: CurrentApp, user: CurrentUser, verbs
     status_code=204,
     operation_id="remove_app",
     summary="Remove an app with its notifiers; the event that tells of it is still delivered",
-    responses=answers(*IN_APP, 403, 422),
+    responses=answers(*IN_APP, 422),
 )
 async def remove_app(
-    app: CurrentApp,
+    app: WritesApp,
     user: CurrentUser,
     verbs: VerbsOf,
     current_name: Annotated[str | None, Query(description="The app's name, as a safeguard.")] = None,

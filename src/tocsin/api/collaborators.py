@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from tocsin.access import Right
 from tocsin.api.bodies import Sent, described_body, read_body
-from tocsin.api.context import CurrentApp, CurrentUser, VerbsOf
+from tocsin.api.context import CurrentAccess, CurrentUser, ReadsApp, VerbsOf, WritesApp
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.model import Collaborator
 
@@ -15,12 +16,12 @@ class CollaboratorWish(Sent):
     email: str
     """Whom to share the app with."""
     is_limited: bool = False
-    """Whether they may not see or change variables."""
+    """Whether they may only read, and test notifiers: no variables, no secrets, no changes."""
 
 
 class CollaboratorEdit(Sent):
     is_limited: bool
-    """Whether they may not see or change variables."""
+    """Whether they may only read, and test notifiers: no variables, no secrets, no changes."""
 
 
 class CollaboratorOut(BaseModel):
@@ -49,7 +50,7 @@ class CollaboratorAnswer(BaseModel):
     summary="List an app's collaborators",
     responses=answers(*IN_APP),
 )
-async def list_collaborators(app: CurrentApp, verbs: VerbsOf) -> CollaboratorsAnswer:
+async def list_collaborators(app: ReadsApp, verbs: VerbsOf) -> CollaboratorsAnswer:
     return CollaboratorsAnswer(collaborators=[_shown(one) for one in await verbs.apps.list_collaborators(app)])
 
 
@@ -58,10 +59,10 @@ async def list_collaborators(app: CurrentApp, verbs: VerbsOf) -> CollaboratorsAn
     status_code=201,
     operation_id="add_collaborator",
     summary="Share an app with the user of an e-mail address, at once or as soon as there is one",
-    responses=answers(*IN_APP, 403, 409, *WITH_BODY),
+    responses=answers(*IN_APP, 409, *WITH_BODY),
     openapi_extra=described_body(CollaboratorWish, "collaborator", example={"email": "bob@example.com"}),
 )
-async def add_collaborator(request: Request, app: CurrentApp, user: CurrentUser, verbs: VerbsOf) -> CollaboratorAnswer:
+async def add_collaborator(request: Request, app: WritesApp, user: CurrentUser, verbs: VerbsOf) -> CollaboratorAnswer:
     wish = await read_body(request, CollaboratorWish, "collaborator")
     new = await verbs.apps.add_collaborator(user, app, wish.email, is_limited=wish.is_limited)
     return CollaboratorAnswer(collaborator=_shown(new))
@@ -70,19 +71,19 @@ async def add_collaborator(request: Request, app: CurrentApp, user: CurrentUser,
 @router.patch(
     "/v1/apps/{app}/collaborators/{collaborator_id}",
     operation_id="edit_collaborator",
-    summary="Limit a collaborator, who then may not see or change variables, or lift that",
-    responses=answers(*IN_APP, 403, *WITH_BODY),
+    summary="Limit a collaborator, who then may only read, and test notifiers; or lift that",
+    responses=answers(*IN_APP, *WITH_BODY),
     openapi_extra=described_body(CollaboratorEdit, "collaborator", example={"is_limited": True}),
 )
 @router.put(
     "/v1/apps/{app}/collaborators/{collaborator_id}",
     operation_id="edit_collaborator_by_put",
     summary="Limit a collaborator, or lift that: the same as PATCH",
-    responses=answers(*IN_APP, 403, *WITH_BODY),
+    responses=answers(*IN_APP, *WITH_BODY),
     openapi_extra=described_body(CollaboratorEdit, "collaborator", example={"is_limited": True}),
 )
 async def edit_collaborator(
-    request: Request, collaborator_id: str, app: CurrentApp, user: CurrentUser, verbs: VerbsOf
+    request: Request, collaborator_id: str, app: WritesApp, user: CurrentUser, verbs: VerbsOf
 ) -> CollaboratorAnswer:
     edit = await read_body(request, CollaboratorEdit, "collaborator")
     after = await verbs.apps.limit_collaborator(user, app, collaborator_id, is_limited=edit.is_limited)
@@ -94,10 +95,13 @@ async def edit_collaborator(
     status_code=204,
     operation_id="remove_collaborator",
     summary="Stop sharing an app with a collaborator, or leave it yourself",
-    responses=answers(*IN_APP, 403),
+    responses=answers(*IN_APP),
 )
-async def remove_collaborator(collaborator_id: str, app: CurrentApp, user: CurrentUser, verbs: VerbsOf) -> None:
-    await verbs.apps.remove_collaborator(user, app, collaborator_id)
+async def remove_collaborator(
+    collaborator_id: str, app: ReadsApp, access: CurrentAccess, user: CurrentUser, verbs: VerbsOf
+) -> None:
+    is_owner = access.may(Right.APPS_WRITE)
+    await verbs.apps.remove_collaborator(user, app, collaborator_id, is_owner=is_owner)
 
 
 def _shown(collaborator: Collaborator) -> CollaboratorOut:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import BaseModel, ConfigDict
 
-from tocsin.accounts import Principal
+from tocsin.access import Access, Principal, Right
 from tocsin.errors import InvalidInput
 from tocsin.model import App, User
 from tocsin.verbs import Verbs
@@ -33,9 +33,14 @@ def get_verbs(request: Request) -> Verbs:
 VerbsOf = Annotated[Verbs, Depends(get_verbs)]
 
 
-async def get_principal(request: Request, verbs: VerbsOf, _: Annotated[Any, Security(BEARER)]) -> Principal:
-    """Who asks, and with which token. Raises NotAuthenticated."""
-    return await verbs.accounts.authenticate(request.headers.get("authorization"))
+async def get_principal(
+    rights: SecurityScopes, request: Request, verbs: VerbsOf, _: Annotated[Any, Security(BEARER)]
+) -> Principal:
+    """Who asks, and with which token. Raises NotAuthenticated, or NotAllowed when the token lacks a right."""
+    principal = await verbs.tokens.authenticate(request.headers.get("authorization"))
+    for right in rights.scopes:
+        principal.require(Right(right))
+    return principal
 
 
 CurrentPrincipal = Annotated[Principal, Depends(get_principal)]
@@ -45,17 +50,48 @@ async def get_user(principal: CurrentPrincipal) -> User:
     return principal.user
 
 
+ListsApps = Annotated[Principal, Security(get_principal, scopes=[Right.APPS_READ])]
+MakesApps = Annotated[Principal, Security(get_principal, scopes=[Right.APPS_WRITE])]
+ListsEvents = Annotated[Principal, Security(get_principal, scopes=[Right.EVENTS_READ])]
+
 CurrentUser = Annotated[User, Depends(get_user)]
+OwnAccount = Annotated[User, Security(get_user, scopes=[Right.ACCOUNT])]
+"""Who asks, with a token that is not limited."""
 
 AppRef = Annotated[str, Path(description="The app's id or its name.", examples=["my-app"])]
 
 
-async def get_app(app: AppRef, user: CurrentUser, verbs: VerbsOf) -> App:
-    """The app that the path names by id or name. Raises NotFound when there is none, or not for this user."""
-    return await verbs.apps.get_app(user, app)
+async def get_access(rights: SecurityScopes, app: AppRef, principal: CurrentPrincipal, verbs: VerbsOf) -> Access:
+    """The app that the path names by id or name, and what who asks is to it.
+
+    Raises NotFound when there is none, or not for them, and NotAllowed when they may not do what is asked for.
+    """
+    access = await verbs.apps.get_access(principal, app)
+    for right in rights.scopes:
+        access.require(Right(right))
+    return access
 
 
-CurrentApp = Annotated[App, Depends(get_app)]
+CurrentAccess = Annotated[Access, Depends(get_access)]
+
+
+async def get_app(access: CurrentAccess) -> App:
+    return access.app
+
+
+# The app of a route, for whoever has the right that the name says: every route below an app takes one of these, and
+# the OpenAPI document shows which.
+ReadsApp = Annotated[App, Security(get_app, scopes=[Right.APPS_READ])]
+WritesApp = Annotated[App, Security(get_app, scopes=[Right.APPS_WRITE])]
+ReadsVariables = Annotated[App, Security(get_app, scopes=[Right.VARIABLES_READ])]
+WritesVariables = Annotated[App, Security(get_app, scopes=[Right.VARIABLES_WRITE])]
+ReadsNotifiers = Annotated[App, Security(get_app, scopes=[Right.NOTIFIERS_READ])]
+TestsNotifiers = Annotated[App, Security(get_app, scopes=[Right.NOTIFIERS_TEST])]
+WritesNotifiers = Annotated[App, Security(get_app, scopes=[Right.NOTIFIERS_WRITE])]
+ReadsSecrets = Annotated[App, Security(get_app, scopes=[Right.SECRETS_READ])]
+ReadsEvents = Annotated[App, Security(get_app, scopes=[Right.EVENTS_READ])]
+ReadsDeliveries = Annotated[App, Security(get_app, scopes=[Right.DELIVERIES_READ])]
+WritesDeliveries = Annotated[App, Security(get_app, scopes=[Right.DELIVERIES_WRITE])]
 
 
 @dataclass(frozen=True)

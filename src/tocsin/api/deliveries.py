@@ -9,8 +9,18 @@ from annotated_types import MaxLen
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, FiniteFloat, WithJsonSchema
 
+from tocsin.access import Right
 from tocsin.api.bodies import Sent, described_body, read_body
-from tocsin.api.context import CurrentApp, CurrentUser, Meta, Page, VerbsOf, pagination
+from tocsin.api.context import (
+    CurrentAccess,
+    CurrentPrincipal,
+    Meta,
+    Page,
+    ReadsDeliveries,
+    VerbsOf,
+    WritesDeliveries,
+    pagination,
+)
 from tocsin.api.instants import InstantIn, InstantOut
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.errors import InvalidInput
@@ -234,7 +244,7 @@ def get_filter(
     responses=answers(*IN_APP, 422),
 )
 async def list_deliveries(
-    app: CurrentApp,
+    app: ReadsDeliveries,
     page: Page,
     verbs: VerbsOf,
     only: Annotated[DeliveryFilter, Depends(get_filter)],
@@ -249,7 +259,7 @@ async def list_deliveries(
     summary="Show a delivery with its attempts",
     responses=answers(*IN_APP),
 )
-async def get_delivery(app: CurrentApp, delivery: DeliveryRef, verbs: VerbsOf) -> DeliveryDetailsAnswer:
+async def get_delivery(app: ReadsDeliveries, delivery: DeliveryRef, verbs: VerbsOf) -> DeliveryDetailsAnswer:
     found, attempts = await verbs.history.get_delivery(app, delivery)
     return DeliveryDetailsAnswer(delivery=DeliveryDetails.of(found, attempts))
 
@@ -262,7 +272,9 @@ async def get_delivery(app: CurrentApp, delivery: DeliveryRef, verbs: VerbsOf) -
     responses=answers(*IN_APP, *WITH_BODY, 409),
     openapi_extra=described_body(ReplayIn, "replay", required=False, example={}),
 )
-async def replay_delivery(app: CurrentApp, delivery: DeliveryRef, verbs: VerbsOf, request: Request) -> DeliveryAnswer:
+async def replay_delivery(
+    app: WritesDeliveries, delivery: DeliveryRef, verbs: VerbsOf, request: Request
+) -> DeliveryAnswer:
     sent = await read_body(request, ReplayIn, "replay")
     return DeliveryAnswer(delivery=DeliveryOut.of(await verbs.history.replay(app, delivery, to=sent.notifier_id)))
 
@@ -282,7 +294,7 @@ _ORDER = "Of each event the last delivery decides. Replays are due one after the
         example=_EXAMPLE | {"notifier_id": "no-019b7e6a-1c2f-7a40-8d3b-5e9f2c6a1b70", "states": ["delivered"]},
     ),
 )
-async def send_again(app: CurrentApp, verbs: VerbsOf, request: Request) -> ReplayAnswer:
+async def send_again(app: WritesDeliveries, verbs: VerbsOf, request: Request) -> ReplayAnswer:
     sent = await read_body(request, ReplayManyIn, "replay")
     wish = sent.wish(sent.states or [*UNDELIVERED, DeliveryState.DELIVERED])
     return ReplayAnswer(replay=ReplayedOut.of(await verbs.history.replay_many(app, sent.notifier_id, wish)))
@@ -297,14 +309,20 @@ async def send_again(app: CurrentApp, verbs: VerbsOf, request: Request) -> Repla
     openapi_extra=described_body(RecoverIn, "recover", example=_EXAMPLE),
 )
 async def recover_notifier(
-    app: CurrentApp,
+    app: WritesDeliveries,
+    access: CurrentAccess,
     notifier: Annotated[str, Path(description="The notifier's id.")],
-    user: CurrentUser,
+    principal: CurrentPrincipal,
     verbs: VerbsOf,
     request: Request,
 ) -> RecoverAnswer:
     sent = await read_body(request, RecoverIn, "recover")
+    if sent.enable:
+        principal.require(Right.NOTIFIERS_WRITE)
+        access.require(Right.NOTIFIERS_WRITE)
     wish = sent.wish(sent.states or list(UNDELIVERED))
-    enable = partial(verbs.notifiers.edit, app, user, notifier, NotifierWish(active=True)) if sent.enable else None
+    enable = (
+        partial(verbs.notifiers.edit, app, principal.user, notifier, NotifierWish(active=True)) if sent.enable else None
+    )
     replayed = await verbs.history.recover(app, notifier, wish, enable=enable)
     return RecoverAnswer(recover=ReplayedOut.of(replayed))

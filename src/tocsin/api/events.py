@@ -12,6 +12,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tocsin.access import Access, Principal, Right
 from tocsin.api import cloudevents
 from tocsin.api.answers import SAFE_HEADERS, read_request_id, tidy_path
 from tocsin.api.instants import read_instant
@@ -83,14 +84,15 @@ class EventsEndpoint:
         """Begin to accept events of a sender and an app that are remembered, and in which nothing is to be refused."""
         verbs = self._verbs
         try:
-            principal = verbs.accounts.known(_authorization(headers))
-            app = None if principal is None else verbs.apps.known(principal.user, ref)
-            if principal is None or app is None:
+            principal = verbs.tokens.known(_authorization(headers))
+            access = None if principal is None else verbs.apps.known(principal, ref)
+            if principal is None or access is None:
                 return False
+            _check_sender(principal, access)
             drafts, is_list = read_drafts(headers, body)
             request = read_request_id(headers.get(b"x-request-id"))
             stored = partial(self._stored, answer, ref, request, is_list)
-            verbs.ingest.begin(app, principal.user, drafts, _idempotency_key(headers, body), stored)
+            verbs.ingest.begin(access.app, principal.user, drafts, _idempotency_key(headers, body), stored)
         except Exception:  # noqa: BLE001 - nothing came of it: `handle` meets the same and answers it
             return False
         return True
@@ -113,13 +115,14 @@ class EventsEndpoint:
         """Answer a request. A body that is still to be read is read once it is known that its sender may."""
         request = read_request_id(headers.get(b"x-request-id"))
         try:
-            principal = await self._verbs.accounts.authenticate(_authorization(headers))
-            app = await self._verbs.apps.get_app(principal.user, ref)
+            principal = await self._verbs.tokens.authenticate(_authorization(headers))
+            access = await self._verbs.apps.get_access(principal, ref)
+            _check_sender(principal, access)
             if not isinstance(body, bytes):
                 body = await body()
             drafts, is_list = read_drafts(headers, body)
             key = _idempotency_key(headers, body)
-            accepted = await self._verbs.ingest.accept(app, principal.user, drafts, key)
+            accepted = await self._verbs.ingest.accept(access.app, principal.user, drafts, key)
             return self._accepted(accepted, request, is_list=is_list)
         except Exception as error:  # noqa: BLE001 - no bug is shown to a client
             return self._refused(error, ref, request)
@@ -139,6 +142,11 @@ class EventsEndpoint:
             return _refusal(answer(error), request)
         self._log.error("event.crashed", app=ref, request_id=request, exc_info=error)
         return _refusal(crashed(), request)
+
+
+def _check_sender(principal: Principal, access: Access) -> None:
+    principal.require(Right.EVENTS_WRITE)
+    access.require(Right.EVENTS_WRITE)
 
 
 def _authorization(headers: Mapping[bytes, bytes]) -> str | None:

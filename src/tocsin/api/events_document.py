@@ -99,7 +99,7 @@ EVENTS_PATHS: dict[str, Any] = {
                 "path, structured, batched (`application/cloudevents-batch+json`) and binary (`ce-` headers), "
                 "deduplicated by `source` and `id`."
             ),
-            "security": [{"bearer": []}],
+            "security": [{"bearer": ["events:write"]}],
             "parameters": [
                 {
                     "name": "app",

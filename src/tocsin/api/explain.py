@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from tocsin.api.bodies import read_bytes
-from tocsin.api.context import CurrentApp, CurrentUser, Meta, Page, PageQuery, VerbsOf, pagination
+from tocsin.api.context import CurrentUser, Meta, Page, PageQuery, ReadsDeliveries, ReadsNotifiers, VerbsOf, pagination
 from tocsin.api.deliveries import AttemptOut, DeliveryOut
 from tocsin.api.events import EventIn, draft_of, refusal_of
 from tocsin.api.events_document import EVENTS_SCHEMAS
@@ -226,7 +226,7 @@ _EXAMPLE = {
     responses=answers(*IN_APP, 422),
 )
 async def explain_event(
-    app: CurrentApp,
+    app: ReadsDeliveries,
     event: EventRef,
     page: Page,
     verbs: VerbsOf,
@@ -249,7 +249,9 @@ async def explain_event(
         "requestBody": {"required": True, "content": {"application/json": {"schema": _DRAFT, "example": _EXAMPLE}}}
     },
 )
-async def explain_draft(app: CurrentApp, user: CurrentUser, page: Page, verbs: VerbsOf, request: Request) -> Response:
+async def explain_draft(
+    app: ReadsNotifiers, user: CurrentUser, page: Page, verbs: VerbsOf, request: Request
+) -> Response:
     draft, notifier_id = _read(await read_bytes(request))
     found = await verbs.explain.draft(app, user, draft, notifier_id, limit=page.limit, offset=page.offset)
     return _answer(found, page)

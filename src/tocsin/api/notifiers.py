@@ -2,17 +2,28 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, FiniteFloat
 
+from tocsin.access import Right
 from tocsin.api.bodies import Sent, described_body, read_body
-from tocsin.api.context import CurrentApp, CurrentUser, VerbsOf
+from tocsin.api.context import (
+    CurrentAccess,
+    CurrentPrincipal,
+    CurrentUser,
+    ReadsNotifiers,
+    ReadsSecrets,
+    TestsNotifiers,
+    VerbsOf,
+    WritesNotifiers,
+)
 from tocsin.api.deliveries import DeliveryDetails, DeliveryDetailsAnswer
 from tocsin.api.instants import InstantIn, InstantOut
 from tocsin.api.problems import IN_APP, WITH_BODY, answers
 from tocsin.model import App, Notifier, NotifierState
 from tocsin.notifier_rules import NotifierWish
 from tocsin.platforms.base import SettingKind
+from tocsin.platforms.settings import mask_settings
 from tocsin.verbs import Verbs
 
 router = APIRouter(prefix="/v1/apps/{app}/notifiers", tags=["Notifiers"])
@@ -86,8 +97,10 @@ class NotifierOut(BaseModel):
     updated_at: InstantOut
 
     @classmethod
-    def of(cls, app: App, notifier: Notifier, verbs: Verbs) -> "NotifierOut":
+    def of(cls, app: App, notifier: Notifier, verbs: Verbs, *, is_whole: bool = True) -> "NotifierOut":
+        """As it is shown; its settings are masked unless `is_whole`, which is for those who may write it."""
         platform = verbs.notifiers.platforms[notifier.platform]
+        settings = notifier.type_data if is_whole else mask_settings(platform, notifier.type_data)
         # Clients expect every list of a platform, as in the document's example of an e-mail notifier.
         lists: dict[str, Any] = {one.name: [] for one in platform.settings if one.kind is not SettingKind.URL}
         return cls(
@@ -105,13 +118,21 @@ class NotifierOut(BaseModel):
             send_all_alerts=notifier.send_all_alerts,
             send_all_events=notifier.send_all_events,
             selected_event_ids=list(notifier.selected_event_ids),
-            type_data=lists | notifier.type_data,
+            type_data=lists | settings,
             rate_per_second=notifier.rate_per_second,
             retry_schedule=None if notifier.retry_schedule is None else list(notifier.retry_schedule),
             expires_after=notifier.expires_after,
             created_at=notifier.created_at,
             updated_at=notifier.updated_at,
         )
+
+
+async def _sees_settings(access: CurrentAccess, principal: CurrentPrincipal) -> bool:
+    """Whether who asks may write notifiers, and so is given their settings whole."""
+    return access.may(Right.NOTIFIERS_WRITE) and principal.carries(Right.NOTIFIERS_WRITE)
+
+
+SeesSettings = Annotated[bool, Depends(_sees_settings)]
 
 
 class NotifierAnswer(BaseModel):
@@ -129,9 +150,9 @@ class SecretAnswer(BaseModel):
 
 
 @router.get("", operation_id="list_notifiers", summary="List the notifiers of an app", responses=answers(*IN_APP))
-async def list_notifiers(app: CurrentApp, verbs: VerbsOf) -> NotifiersAnswer:
+async def list_notifiers(app: ReadsNotifiers, is_whole: SeesSettings, verbs: VerbsOf) -> NotifiersAnswer:
     found = await verbs.notifiers.list(app)
-    return NotifiersAnswer(notifiers=[NotifierOut.of(app, notifier, verbs) for notifier in found])
+    return NotifiersAnswer(notifiers=[NotifierOut.of(app, one, verbs, is_whole=is_whole) for one in found])
 
 
 @router.post(
@@ -142,14 +163,17 @@ async def list_notifiers(app: CurrentApp, verbs: VerbsOf) -> NotifiersAnswer:
     responses=answers(*IN_APP, *WITH_BODY),
     openapi_extra=described_body(NotifierIn, "notifier", example=EXAMPLE),
 )
-async def add_notifier(app: CurrentApp, user: CurrentUser, verbs: VerbsOf, request: Request) -> NotifierAnswer:
+async def add_notifier(app: WritesNotifiers, user: CurrentUser, verbs: VerbsOf, request: Request) -> NotifierAnswer:
     wish = await _read_wish(request)
     return _answer(app, await verbs.notifiers.add(app, user, wish), verbs)
 
 
 @router.get("/{notifier}", operation_id="get_notifier", summary="Show a notifier", responses=answers(*IN_APP))
-async def get_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> NotifierAnswer:
-    return _answer(app, await verbs.notifiers.get(app, notifier), verbs)
+async def get_notifier(
+    app: ReadsNotifiers, notifier: NotifierRef, is_whole: SeesSettings, verbs: VerbsOf
+) -> NotifierAnswer:
+    found = await verbs.notifiers.get(app, notifier)
+    return NotifierAnswer(notifier=NotifierOut.of(app, found, verbs, is_whole=is_whole))
 
 
 @router.patch(
@@ -167,7 +191,7 @@ async def get_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -
     openapi_extra=described_body(NotifierIn, "notifier", example={"active": False}),
 )
 async def edit_notifier(
-    app: CurrentApp, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf, request: Request
+    app: WritesNotifiers, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf, request: Request
 ) -> NotifierAnswer:
     wish = await _read_wish(request)
     return _answer(app, await verbs.notifiers.edit(app, user, notifier, wish), verbs)
@@ -180,7 +204,7 @@ async def edit_notifier(
     status_code=204,
     responses=answers(*IN_APP),
 )
-async def remove_notifier(app: CurrentApp, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf) -> None:
+async def remove_notifier(app: WritesNotifiers, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf) -> None:
     await verbs.notifiers.remove(app, user, notifier)
 
 
@@ -191,7 +215,7 @@ async def remove_notifier(app: CurrentApp, notifier: NotifierRef, user: CurrentU
     responses=answers(*IN_APP),
 )
 async def test_notifier(
-    app: CurrentApp, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf
+    app: TestsNotifiers, notifier: NotifierRef, user: CurrentUser, verbs: VerbsOf
 ) -> DeliveryDetailsAnswer:
     delivery, attempt = await verbs.notifiers.test(app, user, notifier)
     return DeliveryDetailsAnswer(delivery=DeliveryDetails.of(delivery, [attempt]))
@@ -204,7 +228,9 @@ async def test_notifier(
     responses=answers(*IN_APP, *WITH_BODY, 409),
     openapi_extra=described_body(PauseIn, "pause", required=False, example={"until": "2099-01-02T03:04:05Z"}),
 )
-async def pause_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf, request: Request) -> NotifierAnswer:
+async def pause_notifier(
+    app: WritesNotifiers, notifier: NotifierRef, verbs: VerbsOf, request: Request
+) -> NotifierAnswer:
     pause = await read_body(request, PauseIn, "pause")
     return _answer(app, await verbs.notifiers.pause(app, notifier, until=pause.until), verbs)
 
@@ -215,7 +241,7 @@ async def pause_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf,
     summary="Send what was held back; harmless for a notifier that is not paused",
     responses=answers(*IN_APP, 409),
 )
-async def resume_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> NotifierAnswer:
+async def resume_notifier(app: WritesNotifiers, notifier: NotifierRef, verbs: VerbsOf) -> NotifierAnswer:
     return _answer(app, await verbs.notifiers.resume(app, notifier), verbs)
 
 
@@ -225,7 +251,7 @@ async def resume_notifier(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf
     summary="Show the signing secret of a notifier whose platform signs",
     responses=answers(*IN_APP),
 )
-async def get_secret(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
+async def get_secret(app: ReadsSecrets, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
     return SecretAnswer(secret=await verbs.notifiers.secret(app, notifier))
 
 
@@ -235,7 +261,7 @@ async def get_secret(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> 
     summary="Sign with a new secret from the next attempt on",
     responses=answers(*IN_APP, 409),
 )
-async def rotate_secret(app: CurrentApp, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
+async def rotate_secret(app: WritesNotifiers, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
     return SecretAnswer(secret=await verbs.notifiers.rotate_secret(app, notifier))
 
 

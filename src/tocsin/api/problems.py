@@ -77,10 +77,10 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-AS_USER = (401, 503)
+AS_USER = (401, 403, 503)
 """What every route that needs a user can answer."""
 
-IN_APP = (401, 404, 503)
+IN_APP = (401, 403, 404, 503)
 """What every route below an app can answer."""
 
 WITH_BODY = (400, 413, 422)

@@ -67,6 +67,7 @@ def describe(app: FastAPI, extra_paths: Mapping[str, Any], extra_schemas: Mappin
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
     for operation in _operations(document):
+        _state_rights(operation)
         # FastAPI's own description of a wrong parameter; ours has another shape.
         refused = operation["responses"].get("422")
         if refused is not None and "HTTPValidationError" in str(refused):
@@ -75,6 +76,13 @@ def describe(app: FastAPI, extra_paths: Mapping[str, Any], extra_schemas: Mappin
             if answer["description"] == "Successful Response":
                 answer["description"] = HTTPStatus(int(status)).phrase
     return document
+
+
+def _state_rights(operation: dict[str, Any]) -> None:
+    """Each dependency that wants to know who asks is listed apart: one entry with all rights says the same."""
+    if operation.get("security") and all(list(each) == ["bearer"] for each in operation["security"]):
+        rights = {right for each in operation["security"] for right in each["bearer"]}
+        operation["security"] = [{"bearer": sorted(rights)}]
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

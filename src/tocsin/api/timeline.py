@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 
-from tocsin.api.context import CurrentApp, CurrentUser, Meta, Page, PageQuery, VerbsOf, pagination
+from tocsin.api.context import ListsEvents, Meta, Page, PageQuery, ReadsEvents, VerbsOf, pagination
 from tocsin.api.instants import InstantOut
 from tocsin.api.problems import AS_USER, IN_APP, answers
 from tocsin.errors import InvalidInput
@@ -81,7 +81,7 @@ class EventsAnswer(BaseModel):
     responses=answers(*IN_APP, 422),
 )
 async def list_events(
-    app: CurrentApp,
+    app: ReadsEvents,
     page: Page,
     before: Before,
     verbs: VerbsOf,
@@ -109,7 +109,7 @@ async def list_events(
     response_model=EventAnswer,
     responses=answers(*IN_APP),
 )
-async def get_event(app: CurrentApp, event: EventRef, verbs: VerbsOf) -> Response:
+async def get_event(app: ReadsEvents, event: EventRef, verbs: VerbsOf) -> Response:
     body = await verbs.history.get_event(app, event)
     return _json(b'{"event":' + body + b"}")
 
@@ -122,7 +122,9 @@ async def get_event(app: CurrentApp, event: EventRef, verbs: VerbsOf) -> Respons
     response_model=EventsAnswer,
     responses=answers(*AS_USER, 422),
 )
-async def list_events_of_user(user: CurrentUser, page: Page, before: Before, verbs: VerbsOf) -> Response:
+async def list_events_of_user(principal: ListsEvents, page: Page, before: Before, verbs: VerbsOf) -> Response:
+    principal.require_every_app()
+    user = principal.user
     bodies, total = await verbs.history.list_events_of(user, limit=page.limit, offset=page.offset, before=before)
     return _events(bodies, pagination(page, total))
 

@@ -6,28 +6,45 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from tocsin.accounts import NewToken
+from tocsin.access import Right
 from tocsin.api.bodies import Sent, described_body, read_body
-from tocsin.api.context import CurrentUser, VerbsOf
+from tocsin.api.context import OwnAccount, VerbsOf
+from tocsin.api.instants import InstantIn
 from tocsin.api.problems import AS_USER, WITH_BODY, answers
 from tocsin.dates import format_instant
-from tocsin.model import Token
+from tocsin.errors import InvalidInput, NotFound
+from tocsin.model import App, Token, User
+from tocsin.tokens import NewToken, TokenWish
+from tocsin.verbs import Verbs
 
 router = APIRouter(tags=["Tokens"])
 
-BASIC_OR_BEARER: dict[str, Any] = {"security": [{"basic": []}, {"bearer": []}]}
+EXAMPLE = {"name": "builds", "scopes": ["events:write"], "apps": ["my-app"], "expires_at": "2099-01-02T03:04:05Z"}
+BASIC_OR_BEARER: dict[str, Any] = {"security": [{"basic": []}, {"bearer": [Right.ACCOUNT]}]}
 
 
-class TokenWish(Sent):
+class TokenIn(Sent):
+    """What the token is for, in up to 200 characters, and what it is limited to: scopes, apps (ids or names), a time.
+
+    What is not given does not limit it. A token that is limited makes no others.
+    """
+
     name: str | None = None
-    """What the token is for; up to 200 characters."""
+    scopes: list[str] | None = None
+    apps: list[str] | None = None
+    expires_at: InstantIn | None = None
 
 
 class TokenOut(BaseModel):
+    """Of `scopes`, `app_ids` and `expires_at`, null is no limit."""
+
     id: str
     name: str
+    scopes: list[str] | None
+    app_ids: list[str] | None
     created_at: str
     last_used_at: str | None
+    expires_at: str | None
 
 
 class TokenShownOnce(TokenOut):
@@ -59,12 +76,12 @@ class Exchanged(BaseModel):
 )
 async def exchange_token(request: Request, verbs: VerbsOf) -> Exchanged:
     # Clients send `{}`, nothing, or a form without fields: the body says nothing and is not read.
-    return Exchanged(token=await verbs.accounts.exchange(request.headers.get("authorization")))
+    return Exchanged(token=await verbs.tokens.exchange(request.headers.get("authorization")))
 
 
 @router.get("/v1/tokens", operation_id="list_tokens", summary="List your API tokens", responses=answers(*AS_USER))
-async def list_tokens(user: CurrentUser, verbs: VerbsOf) -> TokensAnswer:
-    return TokensAnswer(tokens=[TokenOut(**_shown(token)) for token in await verbs.accounts.list_tokens(user)])
+async def list_tokens(user: OwnAccount, verbs: VerbsOf) -> TokensAnswer:
+    return TokensAnswer(tokens=[TokenOut(**_shown(token)) for token in await verbs.tokens.list(user)])
 
 
 @router.post(
@@ -73,12 +90,21 @@ async def list_tokens(user: CurrentUser, verbs: VerbsOf) -> TokensAnswer:
     operation_id="add_token",
     summary="Make an API token, with username and password or with another token",
     responses=answers(*AS_USER, *WITH_BODY),
-    openapi_extra=BASIC_OR_BEARER | described_body(TokenWish, "token", required=False, example={"name": "laptop"}),
+    openapi_extra=BASIC_OR_BEARER | described_body(TokenIn, "token", required=False, example=EXAMPLE),
 )
 async def add_token(request: Request, verbs: VerbsOf) -> TokenAnswer:
-    user = await verbs.accounts.authenticate_login(request.headers.get("authorization"))
-    wish = await read_body(request, TokenWish, "token")
-    return _shown_once(await verbs.accounts.add_token(user, wish.name))
+    user = await verbs.tokens.authenticate_login(request.headers.get("authorization"))
+    sent = await read_body(request, TokenIn, "token")
+    app_ids = None if sent.apps is None else [(await _find_app(verbs, user, ref)).id for ref in sent.apps]
+    wish = TokenWish(name=sent.name, scopes=sent.scopes, app_ids=app_ids, expires_at=sent.expires_at)
+    return _shown_once(await verbs.tokens.add(user, wish))
+
+
+async def _find_app(verbs: Verbs, user: User, ref: str) -> App:
+    try:
+        return await verbs.apps.get_app(user, ref)
+    except NotFound:
+        raise InvalidInput({"apps": [f"there is no app {ref!r}"]}) from None
 
 
 @router.patch(
@@ -93,8 +119,8 @@ async def add_token(request: Request, verbs: VerbsOf) -> TokenAnswer:
     summary="Give a token a new secret: the same as PATCH",
     responses=answers(*AS_USER, 404),
 )
-async def renew_token(token_id: str, user: CurrentUser, verbs: VerbsOf) -> TokenAnswer:
-    return _shown_once(await verbs.accounts.renew_token(user, token_id))
+async def renew_token(token_id: str, user: OwnAccount, verbs: VerbsOf) -> TokenAnswer:
+    return _shown_once(await verbs.tokens.renew(user, token_id))
 
 
 @router.delete(
@@ -104,16 +130,19 @@ async def renew_token(token_id: str, user: CurrentUser, verbs: VerbsOf) -> Token
     summary="Remove a token; it ends at once",
     responses=answers(*AS_USER, 404),
 )
-async def remove_token(token_id: str, user: CurrentUser, verbs: VerbsOf) -> None:
-    await verbs.accounts.remove_token(user, token_id)
+async def remove_token(token_id: str, user: OwnAccount, verbs: VerbsOf) -> None:
+    await verbs.tokens.remove(user, token_id)
 
 
 def _shown(token: Token) -> dict[str, Any]:
     return {
         "id": token.id,
         "name": token.name,
+        "scopes": None if token.scopes is None else list(token.scopes),
+        "app_ids": None if token.app_ids is None else list(token.app_ids),
         "created_at": format_instant(token.created_at),
         "last_used_at": _instant(token.last_used_at),
+        "expires_at": _instant(token.expires_at),
     }
 
 

@@ -62,9 +62,21 @@ def add_link(username: Username) -> None:
 def add_token(
     username: Username,
     name: Annotated[str, typer.Option("--name", metavar="NAME", show_default=False, help="What it is for.")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", metavar="SCOPE", show_default=False, help="Limit it to this, as in events:write."),
+    ] = None,
+    apps: Annotated[
+        list[str] | None, typer.Option("--app", metavar="APP", show_default=False, help="Limit it to this app.")
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option("--expires-in-days", metavar="N", min=1, max=3650, show_default=False, help="Its life."),
+    ] = None,
 ) -> None:
-    """Make an API token for a user, and print it: this once."""
-    typer.echo(operate.operate(AddToken(username=username, name=name)))
+    """Make an API token for a user, and print it: this once. --scope and --app can be given several times."""
+    wish = AddToken(username=username, name=name, scopes=scopes or None, apps=apps or None, expires_in_days=days)
+    typer.echo(operate.operate(wish))
 
 
 @apps.command("add")

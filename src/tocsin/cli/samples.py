@@ -7,6 +7,7 @@ from tocsin.errors import ConfigError, InvalidInput, NotFound
 from tocsin.model import App, Notifier, User
 from tocsin.notifier_rules import NotifierWish
 from tocsin.notifiers import Notifiers
+from tocsin.tokens import TokenWish
 from tocsin.verbs import Verbs
 
 USERNAME = "demo"
@@ -37,13 +38,13 @@ async def prepare_samples(verbs: Verbs, receiver_url: str) -> Samples:
     user = await _user(verbs)
     app = await _app(verbs.apps, user)
     notifier = await _notifier(verbs.notifiers, app, user, receiver_url)
-    has_token = bool(await verbs.accounts.list_tokens(user))
+    has_token = bool(await verbs.tokens.list(user))
     return Samples(
         user=user,
         app=app,
         notifier=notifier,
         signing_secret=await verbs.notifiers.secret(app, notifier.id),
-        token=None if has_token else (await verbs.accounts.add_token(user, TOKEN_NAME)).secret,
+        token=None if has_token else (await verbs.tokens.add(user, TokenWish(name=TOKEN_NAME))).secret,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tocsin.access import Access, Role
 from tocsin.errors import InvalidInput, NotFound
 from tocsin.model import App, Notifier, User
 from tocsin.store.events import add_event
@@ -20,11 +21,23 @@ def list_apps(connection: sa.Connection, user: User) -> list[App]:
     return [_to_app(row) for row in connection.execute(statement)]
 
 
-def find_app(connection: sa.Connection, ref: str, user: User) -> App | None:
-    """The app with this id or name, if this user may see it."""
-    statement = _present().where(_visible_to(user), sa.or_(apps.c.id == ref, apps.c.name == ref))
+def find_access(connection: sa.Connection, ref: str, user: User) -> Access | None:
+    """The app with this id or name and what this user is to it, if anything."""
+    limit = sa.select(collaborators.c.is_limited).where(
+        collaborators.c.app_id == apps.c.id, collaborators.c.user_id == user.id
+    )
+    statement = (
+        _present()
+        .where(_visible_to(user), sa.or_(apps.c.id == ref, apps.c.name == ref))
+        .add_columns(limit.scalar_subquery().label("is_limited"))
+    )
     row = connection.execute(statement).one_or_none()
-    return None if row is None else _to_app(row)
+    if row is None:
+        return None
+    app = _to_app(row)
+    if user.is_admin or app.owner.id == user.id:
+        return Access(app, Role.OWNER)
+    return Access(app, Role.LIMITED if row.is_limited else Role.COLLABORATOR)
 
 
 def find_app_by_id(connection: sa.Connection, app_id: str) -> App | None:

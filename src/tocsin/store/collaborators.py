@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tocsin.errors import Conflict, InvalidInput, NotFound
 from tocsin.model import App, Collaborator, User
-from tocsin.store.apps import find_app
+from tocsin.store.apps import find_access
 from tocsin.store.schema import collaborators, users
 
 HAS_ACCESS = ["has access to the app already"]
@@ -22,14 +22,6 @@ def find_collaborator(connection: sa.Connection, app_id: str, collaborator_id: s
     statement = _named().where(collaborators.c.app_id == app_id, collaborators.c.id == collaborator_id)
     row = connection.execute(statement).one_or_none()
     return None if row is None else _to_collaborator(row)
-
-
-def is_limited(connection: sa.Connection, app_id: str, user_id: str) -> bool:
-    """Whether a user works on an app as a limited collaborator."""
-    statement = sa.select(collaborators.c.is_limited).where(
-        collaborators.c.app_id == app_id, collaborators.c.user_id == user_id
-    )
-    return bool(connection.execute(statement).scalar_one_or_none())
 
 
 def add_collaborator(connection: sa.Connection, collaborator: Collaborator) -> None:
@@ -71,8 +63,8 @@ def accept_invitations(connection: sa.Connection, user: User) -> list[tuple[App,
     connection.execute(collaborators.update().where(waiting).values(user_id=user.id))
     rows = connection.execute(_named().where(collaborators.c.id.in_(ids)).order_by(collaborators.c.id))
     accepted = [_to_collaborator(row) for row in rows]
-    found = [(find_app(connection, collaborator.app_id, user), collaborator) for collaborator in accepted]
-    return [(app, collaborator) for app, collaborator in found if app is not None]
+    found = [(find_access(connection, collaborator.app_id, user), collaborator) for collaborator in accepted]
+    return [(access.app, collaborator) for access, collaborator in found if access is not None]
 
 
 def _named() -> "sa.Select[Any]":

@@ -81,6 +81,9 @@ tokens = sa.Table(
     sa.Column("secret_hash", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("last_used_at", Instant),
+    sa.Column("scopes", sa.JSON(none_as_null=True)),
+    sa.Column("app_ids", sa.JSON(none_as_null=True)),
+    sa.Column("expires_at", Instant),
 )
 
 sign_in_links = sa.Table(

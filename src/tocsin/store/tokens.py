@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from tocsin.errors import NotFound
@@ -41,7 +42,8 @@ def find_owner(
 
 def add_token(connection: sa.Connection, token: Token, secret_hash: bytes) -> None:
     values = {name: getattr(token, name) for name in Token.__struct_fields__}
-    connection.execute(tokens.insert().values(**values, secret_hash=secret_hash))
+    lists = {name: None if values[name] is None else list(values[name]) for name in ("scopes", "app_ids")}
+    connection.execute(tokens.insert().values(**values | lists, secret_hash=secret_hash))
 
 
 def renew_token(connection: sa.Connection, token: Token, secret_hash: bytes) -> None:
@@ -63,4 +65,4 @@ def note_use(connection: sa.Connection, token_id: str, at: datetime) -> None:
 
 
 def _to_token(row: "sa.Row[Any]", prefix: str = "") -> Token:
-    return Token(**{name: getattr(row, prefix + name) for name in Token.__struct_fields__})
+    return msgspec.convert({name: getattr(row, prefix + name) for name in Token.__struct_fields__}, Token)
