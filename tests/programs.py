@@ -98,12 +98,17 @@ class Program:
         return self._process.poll() is None
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_seconds: float = 30) -> None:
+        """Wait until it is ready; it is ended when it does not become so, or cannot be asked."""
         deadline = time.monotonic() + timeout_seconds
-        while not is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.end(signal.SIGKILL)
-                raise AssertionError(f"{self._process.args!r} is not ready: {self.log.read_text(errors='replace')}")
-            time.sleep(0.005)  # it has no way to tell
+        try:
+            while not is_ready():
+                said = f"{self._process.args!r} is not ready: {self.log.read_text(errors='replace')}"
+                assert self._process.poll() is None, said
+                assert time.monotonic() < deadline, said
+                time.sleep(0.005)  # it has no way to tell
+        except BaseException:
+            self.end(signal.SIGKILL)
+            raise
 
     def end(self, how: signal.Signals, timeout_seconds: float = 30) -> int:
         """Send the signal and wait for the program and all that it started; answers with its exit status."""

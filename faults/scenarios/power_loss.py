@@ -20,6 +20,8 @@ from tests.sealer import SEALER
 from tests.store.cast import FakeDispatch
 from tocsin.clock import SystemClock
 from tocsin.errors import ConfigError
+from tocsin.keyring import SECRETS_AT_REST, parse_keys
+from tocsin.sealing import Sealer
 from tocsin.store.sqlite import SqliteStore
 
 LOSSES, LOSSES_A_RECORDING = 300, 50
@@ -118,8 +120,11 @@ async def _look(place: Path, promised: Mapping[str, str], found: Found) -> None:
     """Open the store on what the power loss left, as a start does, and look for what was promised."""
     found.losses += 1
     found.promised += len(promised)
+    key = place / DATABASE.with_name(f"{DATABASE.name}.key")
+    keyring = parse_keys(key.read_text().strip()) if key.exists() else None
+    sealer = SEALER if keyring is None else Sealer(keyring.derive(SECRETS_AT_REST))
     try:
-        store = SqliteStore(database_url(place), clock=SystemClock(), dispatch=FakeDispatch(), sealer=SEALER)
+        store = SqliteStore(database_url(place), clock=SystemClock(), dispatch=FakeDispatch(), sealer=sealer)
         await store.close()
         holdings = await read_holdings(database_url(place))
     except ConfigError as error:
@@ -127,8 +132,7 @@ async def _look(place: Path, promised: Mapping[str, str], found: Found) -> None:
         found.damaged += 1
         holdings = Holdings()
     found.damaged += bool(holdings.damage)
-    key = place / DATABASE.with_name(f"{DATABASE.name}.key")
-    lost = _lost(holdings, promised) if key.exists() or not promised else len(promised)
+    lost = _lost(holdings, promised) if keyring is not None or not promised else len(promised)
     found.lost += lost
     found.lossy += bool(lost)
 
@@ -143,7 +147,8 @@ def _lost(holdings: Holdings, promised: Mapping[str, str]) -> int:
 async def _restart(site: RecordedSite, place: Path, promised: Mapping[str, str], found: Found) -> None:
     """Start the server where the power was lost: whatever is there must be delivered."""
     again = Installation(site.folder, TOCSIN_DATABASE_URL=database_url(place))
-    del again.environment["TOCSIN_SECRET_KEY"]
+    for process in again.processes:
+        del process.environment["TOCSIN_SECRET_KEY"]
     try:
         await asyncio.to_thread(again.serve)
         await wait_until_none_is_live(database_url(place), within_seconds=30)

@@ -12,6 +12,9 @@ from tocsin.errors import ConfigError
 
 KEY_BYTES = 32
 
+SECRETS_AT_REST = "secrets at rest"
+"""The purpose of the key that seals what the database holds."""
+
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
 
 
@@ -78,6 +81,7 @@ def add_key(path: Path) -> str:
         old = path.read_text(encoding="ascii").strip()
         parse_keys(old)
         _draft(path, f"{new},{old}").replace(path)
+        _sync_folder(path.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read or write the key file {path}: {error}") from error
     return next(iter(parse_keys(new).derive("its id")))
@@ -91,6 +95,16 @@ def _make(path: Path) -> None:
         pass
     finally:
         draft.unlink()
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name survives a power cut once its folder was synced; what is sealed with a lost key is lost too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _draft(path: Path, text: str) -> Path:

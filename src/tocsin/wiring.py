@@ -29,7 +29,7 @@ from tocsin.explain import Explain
 from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
-from tocsin.keyring import Keyring, load_or_make, parse_keys
+from tocsin.keyring import SECRETS_AT_REST, Keyring, load_or_make, parse_keys
 from tocsin.keys import Keys
 from tocsin.lanes import Lanes
 from tocsin.metrics import Metrics
@@ -163,7 +163,7 @@ async def build(
         lease_seconds=settings.lease_seconds,
     )
     keyring = load_keyring(settings)
-    sealer = Sealer(keyring.derive("secrets at rest"))
+    sealer = Sealer(keyring.derive(SECRETS_AT_REST))
     egress = build_egress(settings, policy, clock)
     metrics = Metrics()
     metrics.under_way.set_function(lambda: lanes.under_way)

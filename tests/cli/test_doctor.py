@@ -129,9 +129,11 @@ def test_a_key_that_others_can_read_fails(patient: Patient) -> None:
     assert "mode 0640" in text
 
 
-def test_a_lost_key_is_a_warning(patient: Patient) -> None:
+def test_a_lost_key_fails(patient: Patient) -> None:
     Path(f"{patient.path}.key").unlink()
-    assert patient.examine()["key"][0] == "warn"
+    level, text = patient.examine()["key"]
+    assert level == "FAIL"
+    assert "put it back" in text
 
 
 @pytest.mark.parametrize("key", ["c2hvcnQ=", "no base64"])

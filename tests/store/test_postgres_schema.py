@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from tests.sealer import SEALER
 from tests.store.cast import APP, OTHER_APP, insert_cast
 from tocsin.ids import new_uuid7
 from tocsin.model import Notifier
@@ -18,13 +19,15 @@ from tocsin.store.deliveries import new_delivery
 from tocsin.store.endings import expire
 from tocsin.store.migrate import is_current, migrate
 from tocsin.store.notifiers import add_notifier, remove_notifier
+from tocsin.store.sealed import OPTION
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
 async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(postgres_url.replace("postgresql:", "postgresql+asyncpg:"))
+    url = postgres_url.replace("postgresql:", "postgresql+asyncpg:")
+    engine = create_async_engine(url, execution_options={OPTION: SEALER})
     yield engine
     await engine.dispose()
 

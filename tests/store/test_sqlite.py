@@ -27,6 +27,7 @@ from tocsin.store.deliveries import DeliveryFilter, list_deliveries
 from tocsin.store.migrate import is_current, migrate
 from tocsin.store.notifiers import list_notifiers
 from tocsin.store.port import NewEvents
+from tocsin.store.sealed import OPTION
 from tocsin.store.sqlite import DatabaseInUse, SqliteStore, database
 
 
@@ -245,7 +246,13 @@ class TestOpening:
 class TestMigrating:
     @pytest.fixture
     def connection(self, tmp_path: Path) -> Iterator[sa.Connection]:
-        engine = sa.create_engine(f"sqlite:///{tmp_path}/m.db", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        options = {OPTION: SEALER}
+        engine = sa.create_engine(
+            f"sqlite:///{tmp_path}/m.db",
+            isolation_level="AUTOCOMMIT",
+            poolclass=sa.NullPool,
+            execution_options=options,
+        )
         with engine.connect() as connection:
             yield connection
 
@@ -278,6 +285,9 @@ class TestMigrating:
             old.insert(), [old_delivery(number, state, at) for number, state in enumerate(DeliveryState)]
         )
         migrate(connection)
+        assert "whsec_" not in repr(connection.execute(sa.select(schema.notifiers)).all())
+        [notifier] = list_notifiers(connection, APP)
+        assert (notifier.secret, notifier.type_data) == (NOTIFIER["secret"], NOTIFIER["type_data"])
         under_way = set(connection.execute(sa.select(schema.deliveries.c.state)).scalars())
         over = set(connection.execute(sa.select(schema.finished_deliveries.c.state)).scalars())
         assert (under_way, over) == ({"pending", "sending"}, {"delivered", "failed", "cancelled"})
