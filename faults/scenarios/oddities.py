@@ -204,7 +204,7 @@ async def _run(context: Context) -> list[Figure]:
         Figure(name="recorded otherwise than documented", value=len(misread(found.verdicts, expected())), target="= 0"),
         Figure(name="redirects followed", value=found.canary_calls, target="= 0"),
         Figure(name="memory added at most", value=found.memory_mb, unit="MiB", target=f"<= {MEMORY_MB} MiB"),
-        Figure(name="process ready afterwards", value=found.was_alive, target="= 1"),
+        Figure(name="process ready afterwards", value=int(found.was_alive), target="= 1"),
         Figure(name="p99 of the healthy before", value=found.before.p99_seconds * 1000, unit="ms"),
         Figure(name="p99 of the healthy", value=found.during.p99_seconds * 1000, unit="ms", target="< 500 ms"),
         Figure(name="not delivered to the healthy", value=found.during.missing, target="= 0"),

@@ -135,7 +135,7 @@ async def run(context: Context) -> list[Figure]:
         *_before(found.before),
         Figure(name="p99 of the others", value=found.during.p99_seconds * 1000, unit="ms", target="< 500 ms"),
         Figure(name="not delivered to the others", value=found.during.missing, target="= 0"),
-        Figure(name="process ready afterwards", value=found.was_alive, target="= 1"),
+        Figure(name="process ready afterwards", value=int(found.was_alive), target="= 1"),
     ]
 
 

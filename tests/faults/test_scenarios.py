@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from faults.__main__ import SEED
-from faults.scenario import Context, Scenario, load_scenarios
+from faults.scenario import Context, Figure, Scenario, load_scenarios
 
 
 def short_runs() -> list[object]:
@@ -22,6 +23,7 @@ async def test_what_is_promised_holds_under(scenario: Scenario, tmp_path: Path) 
     if missing := scenario.missing():
         pytest.skip(missing)
     figures = await scenario.run(Context(scenario.id, seed=SEED, folder=tmp_path, is_smoke=True))
+    assert msgspec.json.decode(msgspec.json.encode(figures), type=list[Figure]) == figures  # as they are published
     counted = [figure for figure in figures if figure.is_met is not None and not figure.unit]
     assert counted
     assert [figure for figure in counted if not figure.is_met] == []
