@@ -294,7 +294,7 @@ SENDING_MUTANTS = (
         "asked = None",
         (
             f"{SENDING}::test_an_answer_that_asks_to_wait_is_heard",
-            "tests/test_delivery.py::test_retry_after_postpones_the_next_attempt",
+            "tests/system/test_notifier_lives.py::test_a_time_to_wait_holds_all_messages_and_costs_them_no_attempt",
         ),
     ),
     Mutant(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.mutations import MUTANTS, QUICK, Mutant
-from tests.mutants.running import PACKAGE, SOURCE, copy_source, covers, mutate, run_tests
+from tests.mutants.running import PACKAGE, ROOT, SOURCE, copy_source, covers, mutate, run_tests
 
 MAX_SECONDS_EACH = 30
 """A mutant may well make a test wait for ever."""
@@ -21,6 +21,16 @@ def cases(mutants: tuple[Mutant, ...]) -> pytest.MarkDecorator:
 @cases(MUTANTS)
 def test_a_mutant_changes_what_stands_in_the_source(mutant: Mutant) -> None:
     mutate((SOURCE / PACKAGE / mutant.path).read_text(encoding="utf-8"), mutant)
+
+
+@cases(MUTANTS)
+def test_every_test_that_a_mutant_names_is_there(mutant: Mutant) -> None:
+    for test in mutant.tests:
+        file, _, name = test.partition("::")
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert all(
+            f"{part.partition('[')[0]}(" in text or f"class {part}:" in text for part in name.split("::") if part
+        )
 
 
 def test_every_mutant_has_a_name_of_its_own() -> None:
