@@ -102,9 +102,8 @@ class Program:
         deadline = time.monotonic() + timeout_seconds
         try:
             while not is_ready():
-                said = f"{self._process.args!r} is not ready: {self.log.read_text(errors='replace')}"
-                assert self._process.poll() is None, said
-                assert time.monotonic() < deadline, said
+                is_over = self._process.poll() is not None or time.monotonic() > deadline
+                assert not is_over, f"{self._process.args!r} is not ready: {self.log.read_text(errors='replace')}"
                 time.sleep(0.005)  # it has no way to tell
         except BaseException:
             self.end(signal.SIGKILL)

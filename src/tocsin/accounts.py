@@ -7,12 +7,9 @@ from datetime import timedelta
 
 import argon2
 import sqlalchemy as sa
-import structlog
 
 from tocsin.clock import Clock
-from tocsin.credentials import (
-    hash_secret,
-)
+from tocsin.credentials import hash_secret
 from tocsin.errors import InvalidInput, NotAuthenticated, NotFound
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Ingest
@@ -22,8 +19,6 @@ from tocsin.store import collaborators as collaborator_verbs
 from tocsin.store import users as user_verbs
 from tocsin.store.events import add_event
 from tocsin.store.port import Dispatch, NewEvent, Store
-
-LOG = structlog.get_logger()
 
 LINK_LIFETIME = timedelta(minutes=10)
 MAX_NAME_LENGTH = 200

@@ -117,11 +117,12 @@ async def test_what_was_never_sealed_is_sealed_by_rotation(stage: Stage) -> None
     assert await stage.store.read(list_notifiers, APP) == [wanted]
 
 
-async def test_a_database_whose_key_is_not_here_is_not_opened(stage: Stage) -> None:
+@pytest.mark.parametrize("other", ["other", "t_st"])
+async def test_a_database_whose_key_is_not_here_is_not_opened(stage: Stage, other: str) -> None:
     await add_secrets(stage)
     await stage.store.close()
-    with pytest.raises(ConfigError, match=r"sealed with the key test, which is not among the keys here \(other\)"):
-        await stage.reopen(Sealer({"other": bytes(32)}))
+    with pytest.raises(ConfigError, match=rf"sealed with the key test, which is not among the keys here \({other}\)"):
+        await stage.reopen(Sealer({other: bytes(32)}))
 
 
 @pytest.mark.parametrize("stored", [7, ["a"], "plain", None])

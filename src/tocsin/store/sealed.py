@@ -27,7 +27,7 @@ def seal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, value
 
 
 def unseal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, stored: Any) -> Any:
-    """The value behind what is stored. Raises ValueError: Unsealable, or for JSON that is none."""
+    """The value behind what is stored. Raises Unsealable, or ValueError or TypeError for what is no sealed value."""
     if not isinstance(stored, str):
         raise TypeError(f"{_place(column, row_id)} is not sealed")
     text = _sealer_of(connection).open(stored, _place(column, row_id))
@@ -47,8 +47,8 @@ def check_keys(connection: sa.Connection) -> None:
     """Raise ConfigError when secrets are sealed with a key that is not here: nothing could be sent with them."""
     known = _sealer_of(connection).key_ids
     for column in (notifiers.c.secret, variables.c.value):
-        is_foreign = [column.not_like(f"{MARK}:{key_id}:%") for key_id in known]
-        statement = sa.select(column).where(column.like(f"{MARK}:%"), *is_foreign).limit(1)
+        is_foreign = [sa.not_(column.startswith(f"{MARK}:{key_id}:", autoescape=True)) for key_id in known]
+        statement = sa.select(column).where(column.startswith(f"{MARK}:"), *is_foreign).limit(1)
         found = connection.execute(statement).scalar_one_or_none()
         if found is not None:
             raise ConfigError(
