@@ -84,6 +84,20 @@ async def test_the_reference_shows_how_to_make_a_request(anonymous):
     assert "{&#34;app&#34;:{&#34;name&#34;:&#34;my-app&#34;}}" in text
 
 
+@pytest.mark.parametrize(
+    ("operation", "told"),
+    [
+        ("rotate_secret", "Scope: <code>notifiers:write</code>"),
+        ("list_deliveries", "Scope: <code>deliveries:read</code>"),
+        ("list_tokens", "Takes a token that is not limited."),
+    ],
+)
+async def test_the_reference_says_what_each_operation_takes(anonymous, operation, told):
+    text = (await anonymous.get("/docs")).text
+    article = text.partition(f'<article id="{operation}">')[2].partition("</article>")[0]
+    assert told in article
+
+
 async def test_health_is_told_in_json(anonymous, world):
     assert (await anonymous.get("/livez")).json() == {"status": "ok", "problems": {}}
     ready = await anonymous.get("/readyz")

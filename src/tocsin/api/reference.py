@@ -117,11 +117,14 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
+    """`rights` are those that it takes: scopes of a token, or `account` for a token that is not limited."""
+
     id: str
     method: str
     path: str
     summary: str
     description: str
+    rights: list[str]
     parameters: list[Field]
     body: list[Field]
     answers: list[Answer]
@@ -157,6 +160,7 @@ def _operation(
         path=path,
         summary=described.get("summary", ""),
         description=described.get("description", ""),
+        rights=[right for each in described.get("security", ()) for right in each.get("bearer", ())],
         parameters=[_parameter(parameter) for parameter in described.get("parameters", ())],
         body=list(_body_fields(body.get("schema", {}), schemas)),
         answers=[_answer(status, answer) for status, answer in sorted(described["responses"].items())],
