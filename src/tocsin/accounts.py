@@ -1,26 +1,40 @@
-"""Users and what they prove themselves with: passwords and sign-in links."""
+"""Users and what they prove themselves with: passwords, sign-in links, codes by mail."""
 
 import asyncio
+import hashlib
+import hmac
 import re
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 
 import argon2
 import sqlalchemy as sa
+import structlog
 
 from tocsin.clock import Clock
 from tocsin.credentials import hash_secret
 from tocsin.errors import InvalidInput, NotAuthenticated, NotFound
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Ingest
+from tocsin.letters import Letter, Letters
 from tocsin.model import App, Collaborator, User
 from tocsin.platforms.settings import mail_address
+from tocsin.store import codes as code_verbs
 from tocsin.store import collaborators as collaborator_verbs
 from tocsin.store import users as user_verbs
 from tocsin.store.events import add_event
 from tocsin.store.port import Dispatch, NewEvent, Store
+from tocsin.store.sessions import change_password
+
+LOG = structlog.get_logger()
 
 LINK_LIFETIME = timedelta(minutes=10)
+CODE_LIFETIME = timedelta(minutes=10)
+CODE_DIGITS = 8
+CODE_TRIES = 5
+"""With three codes of a name at once, one who guesses day and night has even odds after some 90 years."""
+
 MAX_NAME_LENGTH = 200
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 1024
@@ -42,8 +56,9 @@ class Accounts:
         ingest: Ingest,
         dispatch: Dispatch,
         hasher: argon2.PasswordHasher | None = None,
+        letters: Letters | None = None,
     ) -> None:
-        """`hasher` hashes passwords (argon2id)."""
+        """`hasher` hashes passwords (argon2id). Without `letters` no code is sent by mail."""
         self._store = store
         self._clock = clock
         self._ingest = ingest
@@ -51,14 +66,19 @@ class Accounts:
         self._hasher = hasher or argon2.PasswordHasher()
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
         self._decoy_hash: str | None = None
+        self._letters = letters
 
-    async def sign_in(self, name: str, password: str) -> User:
-        """The user with this name or e-mail address, when the password is theirs. Raises NotAuthenticated."""
+    async def sign_in(self, name: str, password: str, *, address: str = "") -> User:
+        """The user with this name or e-mail address, when the password is theirs; `address` is the caller's.
+
+        Raises NotAuthenticated.
+        """
         found = await self._store.read(user_verbs.find_password_hash, name)
         user, password_hash = found if found is not None else (None, None)
         # Somebody who does not exist takes as long as a wrong password.
         is_right = await self._is_password(password, password_hash or await self._decoy())
         if user is None or password_hash is None or not is_right:
+            LOG.info("sign_in.refused", address=address)
             raise NotAuthenticated("the username or the password is wrong")
         return user
 
@@ -102,10 +122,15 @@ class Accounts:
             raise NotFound("user")
         return user
 
-    async def set_password(self, user: User, password: str) -> None:
-        """Raises InvalidInput for one that is too short or too long."""
+    async def set_password(self, user: User, password: str, *, keep_session: str | None = None) -> None:
+        """Change a password; every session ends by this, but for one. Raises InvalidInput for one that is too short."""
         _check_password(password)
-        await self._store.write(user_verbs.set_password_hash, user.id, await self._hash(password))
+        password_hash = await self._hash(password)
+        await self._store.write(change_password, user.id, password_hash, keep_session=keep_session)
+
+    async def has_password(self, user: User) -> bool:
+        found = await self._store.read(user_verbs.find_password_hash, user.username)
+        return found is not None and found[1] is not None
 
     async def add_link(self, user: User) -> str:
         """The secret of a link that signs this user in, once and within ten minutes."""
@@ -116,12 +141,56 @@ class Accounts:
         )
         return secret
 
-    async def take_link(self, secret: str) -> User:
+    async def take_link(self, secret: str, *, address: str = "") -> User:
         """Whom a sign-in link signs in; it is used up by this. Raises NotAuthenticated."""
         user = await self._store.write(user_verbs.take_link, hash_secret(secret), now=self._clock.now())
         if user is None:
+            LOG.info("sign_in.refused", address=address)
             raise NotAuthenticated("this sign-in link was used or is too old: ask for a new one")
         return user
+
+    @property
+    def sends_codes(self) -> bool:
+        """Whether there is a mail server for codes."""
+        return self._letters is not None
+
+    async def ask_code(self, name: str, *, browser: str, write: Callable[[str], Letter], address: str) -> None:
+        """Mail a code to the user with this name or e-mail address, if there is one: the same is done if there is none.
+
+        The code is good for ten minutes, once, and together with the secret `browser`. `write` puts it into words.
+        Raises TooMany.
+        """
+        if self._letters is None:
+            raise NotFound("page")
+        code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
+        now = self._clock.now()
+        new = code_verbs.NewCode(
+            id=new_uuid7("sc"),
+            browser_hash=hash_secret(browser),
+            name_hash=hash_secret(name.casefold()),
+            code_hash=_hash_code(code, browser),
+            tries_left=CODE_TRIES,
+            address=address,
+            expires_at=now + CODE_LIFETIME,
+        )
+        letter = write(code)
+        user = await self._store.write(code_verbs.add_code, new, name, now)
+        if user is not None:
+            self._letters.post(letter, user.email)
+
+    async def take_code(self, code: str, *, browser: str, address: str) -> User:
+        """Whom a code signs in that was asked for with this secret; it is used up by this. Raises NotAuthenticated."""
+        code_hash = _hash_code("".join(code.split()), browser)
+        user = await self._store.write(code_verbs.take_code, hash_secret(browser), code_hash, self._clock.now())
+        if user is None:
+            LOG.info("sign_in.refused", address=address)
+            raise NotAuthenticated("the code is wrong, was used, or is too old")
+        return user
+
+    async def finish(self) -> None:
+        """Let mails go that are under way; before the connections to the mail server are closed."""
+        if self._letters is not None:
+            await self._letters.finish()
 
     async def _hash(self, password: str) -> str:
         async with self._hashing:
@@ -140,6 +209,11 @@ class Accounts:
         if self._decoy_hash is None:
             self._decoy_hash = await self._hash(secrets.token_urlsafe(16))
         return self._decoy_hash
+
+
+def _hash_code(code: str, browser: str) -> bytes:
+    """A code has few digits: without the browser's secret, which is not stored, they could be tried one by one."""
+    return hmac.digest(browser.encode(), code.encode("utf-8", "replace"), hashlib.sha256)
 
 
 def described(collaborator: Collaborator, *, inviter: User) -> dict[str, object]:

@@ -9,7 +9,8 @@ TocsinError
 │   ├── NotAllowed         known, but may not do this
 │   ├── NotFound           names the kind of resource
 │   ├── Conflict           clashes with what is there
-│   └── TooLarge           over a size limit
+│   ├── TooLarge           over a size limit
+│   └── TooMany            over a limit on how often; says when to come again
 ├── StoreError             the database is unavailable; trying again is sensible
 │   └── NoRoom             its disk is full, or so nearly that the rest is kept for delivering
 ├── Overloaded             the server is short of memory; trying again is sensible
@@ -18,6 +19,7 @@ TocsinError
     └── PermanentFailure   do not try again
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,6 +77,14 @@ class Conflict(RequestError):
 
 class TooLarge(RequestError):
     """The request is too large."""
+
+
+class TooMany(RequestError):
+    """Too many requests."""
+
+    def __init__(self, message: str, wait_seconds: float) -> None:
+        self.wait_seconds = math.ceil(wait_seconds)
+        super().__init__(f"{message or type(self).__doc__}: try again in {self.wait_seconds} s")
 
 
 class StoreError(TocsinError):

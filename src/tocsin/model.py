@@ -100,6 +100,21 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A browser in which a user is signed in, without its secret, of which only a hash is stored.
+
+    `address` is where it was begun from, and `device` what the browser said of itself.
+    """
+
+    id: str
+    user_id: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str | None = None
+    device: str = ""
+
+
 class App(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str

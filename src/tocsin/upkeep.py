@@ -19,6 +19,7 @@ from tocsin.store.leases import reap_leases
 from tocsin.store.lives import lease_probe, list_probes_due
 from tocsin.store.notifiers import list_lifetimes_of
 from tocsin.store.port import INLINE_FANOUT, Claim, Store
+from tocsin.store.sessions import remove_expired
 from tocsin.store.set_clocks import set_back
 
 ROUND_SECONDS = 5.0
@@ -170,7 +171,8 @@ class Upkeep:
             )
 
     async def _prune(self) -> None:
-        """Remove what is older than the retention time."""
+        """Remove what is older than the retention time, and sessions, links and codes that are over."""
         now = self._clock.now()
+        await self._in_steps(remove_expired, at=now)
         await self._store.prune(finished_before=now - self._retention, keys_before=now - KEY_LIFETIME)
         self._pruned = self._clock.monotonic()

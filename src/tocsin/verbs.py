@@ -10,6 +10,7 @@ from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keys import Keys
 from tocsin.notifiers import Notifiers
+from tocsin.sessions import Sessions
 from tocsin.tokens import Tokens
 
 
@@ -17,6 +18,7 @@ from tocsin.tokens import Tokens
 class Verbs:
     accounts: Accounts
     tokens: Tokens
+    sessions: Sessions
     apps: Apps
     notifiers: Notifiers
     alerts: Alerts

@@ -11,14 +11,14 @@ from starlette.types import ASGIApp
 from tocsin import __version__
 from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
-from tocsin.api.application import build_api, build_health
+from tocsin.api.application import build_health
 from tocsin.api.events import EventsEndpoint
 from tocsin.api.events_document import EVENTS_PATHS, EVENTS_SCHEMAS
-from tocsin.api.unsubscribe import unsubscribe_router
 from tocsin.apps import Apps
 from tocsin.care import Care
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock, SharedClock, SystemClock
+from tocsin.dashboard.site import build_site
 from tocsin.deliver import Deliver, Pace
 from tocsin.dispatch import Dispatcher
 from tocsin.egress import Egress
@@ -32,6 +32,7 @@ from tocsin.ingest import Ingest
 from tocsin.keyring import SECRETS_AT_REST, Keyring, load_or_make, parse_keys
 from tocsin.keys import Keys
 from tocsin.lanes import Lanes
+from tocsin.letters import Letters
 from tocsin.metrics import Metrics
 from tocsin.model import Notifier
 from tocsin.notifiers import Notifiers, waits_for_setup
@@ -41,6 +42,7 @@ from tocsin.preview import Previews
 from tocsin.rates import Rates
 from tocsin.sealing import Sealer
 from tocsin.sending import Sender
+from tocsin.sessions import Sessions
 from tocsin.settings import Role, Settings
 from tocsin.slots import Slots
 from tocsin.standings import Limits, Standings
@@ -94,6 +96,7 @@ class Running:
 
     async def close(self) -> None:
         await self.verbs.tokens.finish()
+        await self.verbs.accounts.finish()
         await self.egress.aclose()
         await self.store.close()
 
@@ -229,6 +232,7 @@ async def build(
         clock=clock,
         ingest=ingest,
         dispatch=dispatch,
+        letters=Letters(lambda mail, to: egress.send_mail(mail, recipient=to), clock) if settings.smtp_url else None,
     )
     history = History(store=store, clock=clock, platforms=platforms, ready=ready)
     previews = Previews(
@@ -256,6 +260,7 @@ async def build(
             bearer_keys=tuple(keyring.derive("bearer tokens").values()),
             issuer=public_url,
         ),
+        sessions=Sessions(store=store, clock=clock),
         apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
@@ -281,14 +286,14 @@ async def build(
     api = (
         build_health(readiness)
         if role is Role.WORKER
-        else build_api(
+        else build_site(
             verbs,
             public_url=public_url,
             region=settings.region,
+            unsubscribe=unsubscribe,
             readiness=readiness,
             extra_paths=EVENTS_PATHS,
             extra_schemas=EVENTS_SCHEMAS,
-            extra_routers=[unsubscribe_router(unsubscribe)],
         )
     )
     return Running(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from email.message import EmailMessage
 from functools import partial
 from typing import Any
 
@@ -17,20 +18,22 @@ from fastapi import FastAPI
 from tests.sealer import SEALER
 from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
-from tocsin.api.application import build_api
 from tocsin.apps import Apps
 from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
+from tocsin.dashboard.site import build_site
 from tocsin.dispatch import Dispatcher
 from tocsin.explain import Explain
 from tocsin.health import Health
 from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keys import Keys
+from tocsin.letters import Letters
 from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
 from tocsin.notifiers import Notifiers, waits_for_setup
 from tocsin.platforms import load_platforms
 from tocsin.preview import Previews
+from tocsin.sessions import Sessions
 from tocsin.store.members import list_members
 from tocsin.store.schema import deliveries, events, finished_deliveries
 from tocsin.store.sqlite import SqliteStore
@@ -73,6 +76,7 @@ class World:
     secrets: Mapping[str, str]
     app: App
     problems: dict[str, str]
+    mails: list[EmailMessage]
 
     def bearer(self, name: str) -> dict[str, str]:
         return {"authorization": f"Bearer {self.secrets[name]}"}
@@ -108,7 +112,7 @@ def basic(username: str, password: str) -> dict[str, str]:
 def api() -> FastAPI:
     """The application, built once: each test gives it verbs of its own."""
     no_verbs: Any = None
-    return build_api(no_verbs, public_url=PUBLIC_URL, region=REGION)
+    return build_site(no_verbs, public_url=PUBLIC_URL, region=REGION)
 
 
 @pytest.fixture
@@ -121,12 +125,18 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
     )
     store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch, sealer=SEALER)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
+    mails: list[EmailMessage] = []
+
+    async def post(mail: EmailMessage, _: str) -> None:
+        mails.append(mail)
+
     accounts = Accounts(
         store=store,
         clock=clock,
         ingest=ingest,
         dispatch=dispatch,
         hasher=CHEAP_HASHER,
+        letters=Letters(post, clock),
     )
     tokens = Tokens(
         store=store,
@@ -156,6 +166,7 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         keys=Keys(store=store, sealer=SEALER),
         accounts=accounts,
         tokens=tokens,
+        sessions=Sessions(store=store, clock=clock),
         apps=Apps(store=store, clock=clock, ingest=ingest, dispatch=dispatch, catalogue=catalogue),
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
@@ -186,8 +197,9 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
     secrets = {name: (await tokens.add(user, TokenWish(name="test"))).secret for name, user in users.items()}
     app = await verbs.apps.add_app(users["alice"], "my-app")
     await verbs.apps.add_collaborator(users["alice"], app, "bob@example.com")
-    yield World(clock, store, verbs, api, users, secrets, app, problems)
+    yield World(clock, store, verbs, api, users, secrets, app, problems, mails)
     await tokens.finish()
+    await accounts.finish()
     await store.close()
 
 

@@ -193,7 +193,7 @@ async def test_the_reference_shows_every_operation_and_loads_nothing_from_elsewh
     page = Page(response.text)
     assert page.elements.isdisjoint({"script", "iframe", "object", "embed"})
     assert all(address.startswith(("/", "#")) and not address.startswith("//") for address in page.addresses)
-    assert "default-src 'self'" in response.headers["content-security-policy"]
+    assert "default-src 'none'" in response.headers["content-security-policy"]
     for _, path, operation in operations(document):
         assert operation["operationId"] in page.ids
         assert path in response.text

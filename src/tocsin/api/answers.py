@@ -13,15 +13,30 @@ from tocsin.ids import new_request_id
 
 LOG = structlog.get_logger()
 
-# Pages hold nothing from elsewhere and no inline code; answers of the API are never shown as pages.
 SAFE_HEADERS = {
-    "content-security-policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
-    ),
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
+"""Of every answer; those of the API are never shown as pages."""
+
+PAGE_HEADERS = {
+    # Nothing from elsewhere, no code or style in the page itself, and no other site around it.
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-frame-options": "DENY",
+    # With "no-referrer" browsers send our own forms with "Origin: null".
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+"""Of every answer in HTML, in place of those above."""
+
+HTTPS_ALONE = "max-age=31536000"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -29,21 +44,24 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 class Answers:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, is_https: bool = False) -> None:
+        """`is_https` says that clients come by https, and shall never come otherwise again."""
         self._app = app
+        self._is_https = is_https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(scope, send).run(self._app, receive)
+        await _Exchange(scope, send, is_https=self._is_https).run(self._app, receive)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, *, is_https: bool) -> None:
         self._send = send
+        self._is_https = is_https
         self._is_head = scope["method"] == "HEAD"
         self._is_started = False
         self._request_id = request_id(scope)
@@ -78,8 +96,11 @@ class _Exchange:
             self._is_started = True
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
-            for name, value in SAFE_HEADERS.items():
+            is_page = headers.get("content-type", "").startswith("text/html")
+            for name, value in (SAFE_HEADERS | PAGE_HEADERS if is_page else SAFE_HEADERS).items():
                 headers.setdefault(name, value)
+            if self._is_https:
+                headers.setdefault("strict-transport-security", HTTPS_ALONE)
         elif self._is_head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)

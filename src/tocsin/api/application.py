@@ -20,7 +20,6 @@ from tocsin.api import (
     platforms,
     reference,
     regions,
-    status,
     timeline,
     tokens,
     users,
@@ -28,7 +27,6 @@ from tocsin.api import (
 )
 from tocsin.api.answers import Answers
 from tocsin.api.context import Site
-from tocsin.api.pages import Pages
 from tocsin.api.problems import add_problems
 from tocsin.errors import NotFound
 from tocsin.verbs import Verbs
@@ -52,7 +50,6 @@ ROUTERS = (
     deliveries.router,
     health.router,
     reference.router,
-    status.router,
 )
 
 
@@ -97,9 +94,8 @@ def build_api(
         app.include_router(router)
     in_front = [Route(path, _answered_in_front, methods=list(item)) for path, item in (extra_paths or {}).items()]
     app.state.routes = [*in_front, *(route for router in routers for route in router.routes)]
-    app.state.pages = Pages()
     app.state.describe = cache(partial(reference.describe, app, extra_paths or {}, extra_schemas or {}))
-    app.add_middleware(Answers)
+    app.add_middleware(Answers, is_https=public_url.startswith("https:"))
     return app
 
 

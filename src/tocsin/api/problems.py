@@ -25,6 +25,7 @@ from tocsin.errors import (
     StoreError,
     TocsinError,
     TooLarge,
+    TooMany,
 )
 
 RETRY_AFTER_SECONDS = 1
@@ -38,6 +39,7 @@ STATUS_OF: Mapping[type[TocsinError], int] = {
     Conflict: 409,
     TooLarge: 413,
     InvalidInput: 422,
+    TooMany: 429,
     RequestError: 400,
     Overloaded: 503,
     StoreError: 503,
@@ -100,6 +102,9 @@ def answer(error: TocsinError) -> JSONResponse:
         case NotAuthenticated():
             body = {"error": error.message}
             headers["www-authenticate"] = 'Bearer realm="Tocsin"'
+        case TooMany():
+            body = {"error": error.message}
+            headers["retry-after"] = str(error.wait_seconds)
         case Overloaded():
             body = {"error": error.message}
             headers["retry-after"] = str(RETRY_AFTER_SECONDS)
@@ -124,7 +129,7 @@ def add_problems(app: FastAPI) -> None:
     """Answer every error of the routes in the clients' shape."""
     app.add_exception_handler(TocsinError, _answer_own)
     app.add_exception_handler(RequestValidationError, _answer_validation)
-    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(HTTPException, answer_http)
 
 
 async def _answer_own(_: Request, error: Exception) -> Response:
@@ -137,7 +142,7 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
     return answer(invalid_input([item | {"loc": tuple(item["loc"])[1:]} for item in found]))
 
 
-async def _answer_http(request: Request, error: Exception) -> Response:
+async def answer_http(request: Request, error: Exception) -> Response:
     """What the router itself says: an unknown path, or a method that the path does not have."""
     error = cast("HTTPException", error)
     if error.status_code == 404:

@@ -1,4 +1,4 @@
-"""The API's description, as an OpenAPI document and as a page drawn from it."""
+"""The API's description, as an OpenAPI document and in parts for a page that is drawn from it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,11 +8,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse
-
-from tocsin import __version__
-from tocsin.api.context import SiteOf
-from tocsin.api.status import PagesOf
+from fastapi.responses import JSONResponse
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,21 +28,6 @@ BASIC = {
 @router.get("/openapi.json")
 async def get_description(request: Request) -> JSONResponse:
     return JSONResponse(request.app.state.describe())
-
-
-@router.get("/docs")
-async def show_reference(request: Request, pages: PagesOf, site: SiteOf) -> HTMLResponse:
-    document = request.app.state.describe()
-    return pages.show(
-        "reference.html",
-        version=__version__,
-        site=site,
-        groups=group_operations(document, site.public_url),
-        schemas=[
-            Schema(name, str(schema.get("description", "")), list(_fields(schema)))
-            for name, schema in sorted(document["components"]["schemas"].items())
-        ],
-    )
 
 
 def describe(app: FastAPI, extra_paths: Mapping[str, Any], extra_schemas: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,6 +116,14 @@ class Operation:
 class Group:
     name: str
     operations: list[Operation] = field(default_factory=list)
+
+
+def list_schemas(document: Mapping[str, Any]) -> list[Schema]:
+    """What bodies are made of, by name."""
+    return [
+        Schema(name, str(schema.get("description", "")), list(_fields(schema)))
+        for name, schema in sorted(document["components"]["schemas"].items())
+    ]
 
 
 def group_operations(document: Mapping[str, Any], public_url: str) -> list[Group]:

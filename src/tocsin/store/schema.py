@@ -94,6 +94,34 @@ sign_in_links = sa.Table(
     sa.Column("expires_at", Instant, nullable=False),
 )
 
+# `expires_at` moves on as a session is used.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("user_id", TEXT, _ref("users.id"), nullable=False, index=True),
+    sa.Column("secret_hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("last_used_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False, index=True),
+    sa.Column("address", TEXT),
+    sa.Column("device", TEXT, nullable=False),
+)
+
+# Whoever asks for a code has a row, also under a name that nobody has: then without a user.
+sign_in_codes = sa.Table(
+    "sign_in_codes",
+    metadata,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("browser_hash", sa.LargeBinary, nullable=False, index=True),
+    sa.Column("name_hash", sa.LargeBinary, nullable=False, index=True),
+    sa.Column("user_id", TEXT, _ref("users.id"), index=True),
+    sa.Column("code_hash", sa.LargeBinary, nullable=False),
+    sa.Column("tries_left", sa.Integer, nullable=False),
+    sa.Column("address", TEXT, nullable=False, index=True),
+    sa.Column("expires_at", Instant, nullable=False, index=True),
+)
+
 # A removed app keeps its row, without a name, for its events and deliveries refer to it. `routes_version` is for
 # databases with many processes: triggers raise it when the app's notifiers or alert rules change.
 apps = sa.Table(

@@ -1,0 +1,1 @@
+"""Pages for browsers, drawn on the server over the same verbs as the API."""

@@ -1,0 +1,89 @@
+"""How a page is answered: with its visit, after the check of its form, and its errors as pages."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from tocsin.api.problems import answer, answer_http
+from tocsin.dashboard.forms import read_form, refuse_foreign
+from tocsin.dashboard.visit import Visit
+from tocsin.errors import NotAuthenticated, NotFound, StoreError, TocsinError
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+EXPLAINED = frozenset({403, 404, 429, 503})
+"""Statuses whose pages have words of their own."""
+
+
+class PageRoute(APIRoute):
+    """Whatever is not GET must be one of our own forms, sent from where it was drawn: no route can forget to ask."""
+
+    takes_foreign_forms = False
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def respond(request: Request) -> Response:
+            visit = Visit(request)
+            request.state.visit = visit
+            try:
+                await visit.arrive()
+                if request.method not in SAFE_METHODS and not self.takes_foreign_forms:
+                    visit.form = await read_form(request)
+                    refuse_foreign(request, visit)
+                response = await handle(request)
+            except TocsinError as error:
+                response = show_error(visit, request, error)
+            except RequestValidationError:
+                response = show_error(visit, request, NotFound("page"))
+            visit.leave(response)
+            return response
+
+        return respond
+
+
+class OpenRoute(PageRoute):
+    """A page whose address is the permission, for forms that are sent from anywhere."""
+
+    takes_foreign_forms = True
+
+
+def page_router() -> APIRouter:
+    """A router of pages; they are no part of the API's description."""
+    return APIRouter(include_in_schema=False, route_class=PageRoute)
+
+
+def show_error(visit: Visit, request: Request, error: TocsinError) -> Response:
+    """An error as a page, with the status and the headers that it has in the API; who has to sign in is sent there."""
+    if isinstance(error, NotAuthenticated):
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return visit.go(f"/login?next={quote(target)}" if request.method in SAFE_METHODS else "/login")
+    plain = answer(error)
+    status = plain.status_code
+    text = visit.words.sentence(error.message) if status < 500 and not isinstance(error, NotFound) else None
+    kind = str(status) if status in EXPLAINED else "other"
+    response = visit.show("error.html", status=status, kind=kind, text=text)
+    if "retry-after" in plain.headers:
+        response.headers["retry-after"] = plain.headers["retry-after"]
+    return response
+
+
+def add_error_pages(app: FastAPI) -> None:
+    """Show whoever reads pages one for an address where there is nothing; others get the API's answer."""
+    app.add_exception_handler(HTTPException, _answer_http)
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    is_read = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+    if not is_read or cast("HTTPException", error).status_code != 404:
+        return await answer_http(request, error)
+    visit = Visit(request)
+    try:
+        await visit.arrive()
+    except StoreError as failure:
+        return show_error(visit, request, failure)
+    return show_error(visit, request, NotFound("page"))

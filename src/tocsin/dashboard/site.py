@@ -1,0 +1,43 @@
+"""All that one port answers: the API, and the pages beside it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+from tocsin.api.application import Readiness, always_ready, build_api
+from tocsin.dashboard import account, apps, home, pages, reference, sign_in
+from tocsin.dashboard.pages import Pages
+from tocsin.dashboard.routes import add_error_pages
+from tocsin.dashboard.unsubscribe import unsubscribe_router
+from tocsin.dashboard.words import Languages
+from tocsin.unsubscribe import Unsubscribe
+from tocsin.verbs import Verbs
+
+ROUTERS = (home.router, sign_in.router, account.router, apps.router, reference.router, pages.router)
+
+
+def build_site(
+    verbs: Verbs,
+    *,
+    public_url: str,
+    region: str,
+    unsubscribe: Unsubscribe | None = None,
+    readiness: Readiness = always_ready,
+    extra_paths: Mapping[str, Any] | None = None,
+    extra_schemas: Mapping[str, Any] | None = None,
+) -> FastAPI:
+    """The ASGI application; see `build_api` for what stands in front of it."""
+    app = build_api(
+        verbs,
+        public_url=public_url,
+        region=region,
+        readiness=readiness,
+        extra_paths=extra_paths,
+        extra_schemas=extra_schemas,
+        extra_routers=[*ROUTERS, *([unsubscribe_router(unsubscribe)] if unsubscribe else [])],
+    )
+    app.state.pages = Pages()
+    app.state.languages = Languages()
+    add_error_pages(app)
+    return app

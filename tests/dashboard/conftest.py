@@ -1,0 +1,28 @@
+"""The pages over the same world as the API's: alice owns my-app, bob shares it, charlie is a stranger."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.api.conftest import World, api, world
+from tests.dashboard.browser import Browser, open_browser
+
+__all__ = ["api", "world"]
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+async def browser(world: World) -> AsyncIterator[Browser]:
+    """Somebody's browser, in which nobody is signed in."""
+    async with open_browser(world.api) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def alice(world: World) -> AsyncIterator[Browser]:
+    """A browser in which alice is signed in; she has a password."""
+    await world.verbs.accounts.set_password(world.users["alice"], PASSWORD)
+    async with open_browser(world.api) as browser:
+        await browser.sign_in("alice", PASSWORD)
+        yield browser
