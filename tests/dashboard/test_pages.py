@@ -8,8 +8,10 @@ import pytest
 
 from tests.api.conftest import REGION, World
 from tests.dashboard.browser import Browser, open_browser, parse
+from tests.dashboard.payloads import PAYLOADS
 from tocsin.dashboard.site import build_site
 from tocsin.dashboard.words import Languages
+from tocsin.notifier_rules import NotifierWish
 
 OF_VISITORS = ["/", "/login", "/login/some-secret", "/login/code", "/docs", "/nope"]
 OF_USERS = ["/", "/account", "/apps/my-app", "/docs", "/nope", "/apps/nope"]
@@ -17,6 +19,26 @@ CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+WEBHOOK = "5982f145d48c3600273ef08a"
+OF_APP = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "link",
+    "body",
+    "header",
+    "nav",
+    "main",
+    "footer",
+    "div",
+    "h1",
+    "h2",
+    "p",
+} | {
+    *("span", "a", "img", "form", "input", "button", "table", "thead", "tbody", "tr", "th", "td", "ol", "li", "time"),
+    "code",
+}
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
@@ -173,3 +195,24 @@ def test_every_word_that_a_page_asks_for_is_there_and_used() -> None:
 )
 def test_the_language_is_the_one_that_the_reader_likes_best(header: str | None, language: str) -> None:
     assert Languages().choose(header).language == language
+
+
+async def test_what_others_wrote_is_text_on_every_page(world: World, alice: Browser) -> None:
+    """The same holds in a real browser (`test_browser`); this needs none."""
+    notifiers = world.verbs.notifiers
+    names = [payload for payload in PAYLOADS if payload.isprintable()]
+    for name in names:
+        wish = NotifierWish(platform_id=WEBHOOK, name=name, type_data={"webhook_url": "https://example.com/"})
+        await notifiers.add(world.app, world.users["alice"], wish)
+    await alice.open("/apps/my-app")
+    check(alice, "en")
+    assert {each.tag for each in alice.page.iter()} <= OF_APP
+    assert all(" ".join(name.split()) in alice.text for name in names)
+    await alice.submit("/logout")
+    for payload in PAYLOADS:
+        sent = alice.form("/login").fields | {"username": payload, "password": "x", "next": payload}
+        for address in ("/login", "/login/code"):
+            alice.answer = await alice.client.post(address, data=sent, follow_redirects=True)
+            if alice.answer.status_code != 429:
+                check(alice, "en")
+        await alice.open("/login")

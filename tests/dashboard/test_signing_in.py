@@ -47,7 +47,9 @@ class CountingHasher(argon2.PasswordHasher):
 
 
 @pytest.mark.parametrize("name", ["alice", "bob", "nobody", "nobody@example.com"])
-async def test_every_name_costs_one_password_check(world: World, browser: Browser, name: str) -> None:
+async def test_a_wrong_password_and_an_unknown_user_take_the_same_work(
+    world: World, browser: Browser, name: str
+) -> None:
     await world.verbs.accounts.set_password(world.users["alice"], PASSWORD)
     hasher = world.verbs.accounts._hasher = CountingHasher()
     await browser.sign_in(name, "wrong password")

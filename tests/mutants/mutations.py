@@ -1,6 +1,7 @@
 """The mutants: each takes one protection out of the source, and names the tests of which every one must notice."""
 
-import msgspec
+from tests.mutants.mutant import Mutant
+from tests.mutants.of_pages import PAGE_MUTANTS
 
 STORE = "tests/store/test_claim_and_settle.py"
 MODEL = "tests/store/test_model.py::test_deliveries_live_as_the_model_says"
@@ -27,16 +28,6 @@ EGRESS = "egress/__init__.py"
 ADDRESSES = "egress/addresses.py"
 DIAL = "egress/dial.py"
 CONNECTION = "egress/connection.py"
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """`path` is below the package, `old` stands there once, and `tests` are pytest's node ids."""
-
-    name: str
-    path: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
 
 
 _LATE = f"{STORE}::test_a_settlement_with_a_lost_lease_moves_nothing"
@@ -491,4 +482,4 @@ EGRESS_MUTANTS = (
     ),
 )
 
-MUTANTS = (*QUICK, *LEASE_MUTANTS, *STORING_MUTANTS, *SENDING_MUTANTS, *LIFE_MUTANTS, *EGRESS_MUTANTS)
+MUTANTS = (*QUICK, *LEASE_MUTANTS, *STORING_MUTANTS, *SENDING_MUTANTS, *LIFE_MUTANTS, *EGRESS_MUTANTS, *PAGE_MUTANTS)
