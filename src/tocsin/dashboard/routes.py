@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from tocsin.api.problems import answer, answer_http
 from tocsin.dashboard.forms import read_form, refuse_foreign
 from tocsin.dashboard.visit import Visit
-from tocsin.errors import NotAuthenticated, NotFound, StoreError, TocsinError
+from tocsin.errors import NotAuthenticated, NotFound, StoreError, TocsinError, TooMany
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 EXPLAINED = frozenset({403, 404, 429, 503})
@@ -64,7 +64,11 @@ def show_error(visit: Visit, request: Request, error: TocsinError) -> Response:
         return visit.go(f"/login?next={quote(target)}" if request.method in SAFE_METHODS else "/login")
     plain = answer(error)
     status = plain.status_code
-    text = visit.words.sentence(error.message) if status < 500 and not isinstance(error, NotFound) else None
+    text = None
+    if isinstance(error, TooMany):
+        text = visit.words("error.429.text", seconds=error.wait_seconds)
+    elif status < 500 and not isinstance(error, NotFound):
+        text = visit.words.sentence(error.message)
     kind = str(status) if status in EXPLAINED else "other"
     response = visit.show("error.html", status=status, kind=kind, text=text)
     if "retry-after" in plain.headers:
