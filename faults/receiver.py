@@ -19,7 +19,7 @@ import uvloop
 from faults.behaviours import BEHAVIOURS, Connection, Request
 from faults.misbehaviours import MISBEHAVIOURS
 from faults.records import NOT_OURS, Arrival, number_in, sha
-from tocsin.platforms.signing import verify
+from tocsin.platforms.verification import verify
 
 ENDINGS = (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError)
 HEAD_LIMIT = 64 * 1024

@@ -161,6 +161,8 @@ class Notifier(msgspec.Struct, frozen=True, kw_only=True):
     selected_event_ids: tuple[str, ...] = ()
     type_data: dict[str, Any] = {}
     secret: str
+    previous_secret: str | None = None
+    previous_secret_until: datetime | None = None
     rate_per_second: float | None = None
     retry_schedule: tuple[float, ...] | None = None
     expires_after: int | None = None
@@ -175,6 +177,11 @@ class Notifier(msgspec.Struct, frozen=True, kw_only=True):
     def takes_events(self) -> bool:
         """Whether deliveries are made: those of one that the system disabled wait, those of one that is off do not."""
         return self.active or self.state is NotifierState.DISABLED
+
+    def previous_secret_at(self, at: datetime) -> str | None:
+        """The secret before this one, as long as messages are signed with both."""
+        until = self.previous_secret_until
+        return None if until is None or at >= until else self.previous_secret
 
     created_at: datetime
     updated_at: datetime

@@ -29,7 +29,8 @@ from tocsin.model import (
 from tocsin.notifier_rules import NotifierRules, NotifierWish
 from tocsin.platforms.base import Platform
 from tocsin.platforms.settings import mask_settings
-from tocsin.platforms.signing import new_secret
+from tocsin.platforms.signing import Algorithm
+from tocsin.rotation import SigningSecrets, rotated, secrets_of, without_previous
 from tocsin.store import alerts as alert_verbs
 from tocsin.store import members as member_verbs
 from tocsin.store import notifiers as verbs
@@ -123,17 +124,24 @@ class Notifiers:
             except verbs.Changed:
                 continue  # its owner was quicker; the next round finds it if it is still to be resumed
 
-    async def secret(self, app: App, notifier_id: str) -> str:
-        """The secret that its requests are signed with. Raises NotFound for platforms that do not sign."""
-        return self._signing(await self._find(app, notifier_id)).secret
+    async def secrets(self, app: App, notifier_id: str) -> SigningSecrets:
+        """What its requests are verified with. Raises NotFound for platforms that do not sign."""
+        return secrets_of(self._signing(await self._find(app, notifier_id)), self._clock.now())
 
-    async def rotate_secret(self, app: App, notifier_id: str) -> str:
-        """Sign with a new secret from the next attempt on."""
+    async def rotate_secret(
+        self, app: App, notifier_id: str, *, algorithm: Algorithm | None = None, revoke_now: bool = False
+    ) -> SigningSecrets:
+        """Sign with a new secret from the next attempt on, and with the present one for a day, unless `revoke_now`."""
 
-        def rotated(notifier: Notifier) -> Notifier:
-            return msgspec.structs.replace(self._signing(notifier), secret=new_secret(), updated_at=self._clock.now())
+        def change(notifier: Notifier) -> Notifier:
+            signing, now = self._signing(notifier), self._clock.now()
+            return rotated(signing, algorithm=algorithm, revoke_now=revoke_now, at=now)
 
-        return (await self._restate(app, notifier_id, rotated)).secret
+        return secrets_of(await self._restate(app, notifier_id, change), self._clock.now())
+
+    async def revoke_previous_secret(self, app: App, notifier_id: str) -> None:
+        """Sign with the present secret alone from the next attempt on; harmless when that is so already."""
+        await self._restate(app, notifier_id, lambda each: without_previous(self._signing(each), self._clock.now()))
 
     async def test(self, app: App, user: User, notifier_id: str) -> tuple[Delivery, Attempt]:
         """Send a made-up event once, now, whatever the notifier's state; neither is kept."""

@@ -117,8 +117,8 @@ def _shown(request: Request) -> ShownRequest:
 
 
 def _masked(name: str, value: str) -> str:
-    """A header's value; of a signature, its scheme alone."""
+    """A header's value; of signatures, their schemes alone."""
     if "signature" in name:
-        scheme, comma, _ = value.partition(",")
-        return f"{scheme},{MASK}" if comma else MASK
+        each = (signature.partition(",") for signature in value.split(" "))
+        return " ".join(f"{scheme},{MASK}" if comma else MASK for scheme, comma, _ in each)
     return MASK if name in _SECRET_HEADERS else value

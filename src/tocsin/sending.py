@@ -219,6 +219,7 @@ def outgoing_of(
         notifier_name=notifier.name,
         type_data=notifier.type_data,
         secret=notifier.secret,
+        previous_secret=notifier.previous_secret_at(sent_at),
         sent_at=sent_at,
         unsubscribe_url=unsubscribe_url,
     )

@@ -194,6 +194,7 @@ ROUTES = [
     ("POST", "/{id}/resume"),
     ("GET", "/{id}/secret"),
     ("POST", "/{id}/secret/rotate"),
+    ("DELETE", "/{id}/secret/previous"),
     ("POST", "/{id}/recover"),
 ]
 
@@ -247,25 +248,6 @@ async def test_pausing_a_notifier_that_is_off_is_a_conflict(client):
     created = await add(client, active=False)
     response = await client.post(f"{PATH}/{created['id']}/pause")
     assert (response.status_code, response.json()) == (409, {"error": "the notifier is off: set active to true first"})
-
-
-async def test_the_secret_of_a_webhook_is_shown_and_rotated(client):
-    created = await add(client)
-    assert "secret" not in created
-    path = f"{PATH}/{created['id']}/secret"
-    shown = await client.get(path)
-    assert shown.status_code == 200
-    assert shown.json()["secret"].startswith("whsec_")
-    rotated = await client.post(f"{path}/rotate")
-    assert rotated.status_code == 200
-    assert rotated.json()["secret"] != shown.json()["secret"]
-    assert (await client.get(path)).json() == rotated.json()
-
-
-async def test_a_platform_that_does_not_sign_has_no_secret(client):
-    [default] = (await client.get(PATH)).json()["notifiers"]
-    response = await client.get(f"{PATH}/{default['id']}/secret")
-    assert (response.status_code, response.json()) == (404, {"resource": "secret", "error": "not found"})
 
 
 async def test_a_test_answers_with_its_delivery_and_attempt(client, world):

@@ -16,6 +16,8 @@ CLIENT = "tests/egress/test_client.py"
 DEADLINES = "tests/egress/test_deadlines.py"
 CONTRACT = "tests/platforms/test_contract.py"
 WEBHOOK = "tests/platforms/test_webhook.py"
+ROTATION = "tests/test_rotation.py"
+VERIFIED = "tests/platforms/test_verification.py::test"
 
 SQLITE_HOT = "store/sqlite/hot.py"
 LEASES = "store/leases.py"
@@ -28,6 +30,7 @@ EGRESS = "egress/__init__.py"
 ADDRESSES = "egress/addresses.py"
 DIAL = "egress/dial.py"
 CONNECTION = "egress/connection.py"
+VERIFICATION = "platforms/verification.py"
 
 
 _LATE = f"{STORE}::test_a_settlement_with_a_lost_lease_moves_nothing"
@@ -305,8 +308,8 @@ SENDING_MUTANTS = (
     Mutant(
         "bodies-unsigned",
         "platforms/signing.py",
-        'inner.update(f"{message_id}.{timestamp}.".encode() + body)',
-        'inner.update(f"{message_id}.{timestamp}.".encode())',
+        'return f"{message_id}.{timestamp}.".encode() + body',
+        'return f"{message_id}.{timestamp}.".encode()',
         (
             f"{WEBHOOK}::test_the_signature_is_that_of_the_specification",
             f"{WEBHOOK}::test_a_signature_is_verified_among_several_and_not_for_other_bytes",
@@ -315,16 +318,80 @@ SENDING_MUTANTS = (
     Mutant(
         "timestamps-unsigned",
         "platforms/signing.py",
-        'inner.update(f"{message_id}.{timestamp}.".encode() + body)',
-        'inner.update(f"{message_id}.".encode() + body)',
+        'return f"{message_id}.{timestamp}.".encode() + body',
+        'return f"{message_id}.".encode() + body',
         (f"{WEBHOOK}::test_the_signature_is_that_of_the_specification",),
     ),
     Mutant(
         "any-signature-verified",
-        "platforms/signing.py",
+        VERIFICATION,
         'return any(hmac.compare_digest(expected, given.encode()) for given in signature.split(" "))',
         "return True",
         (f"{WEBHOOK}::test_a_signature_is_verified_among_several_and_not_for_other_bytes",),
+    ),
+    Mutant(
+        "any-ed25519-signature-verified",
+        VERIFICATION,
+        "except InvalidSignature:\n        return False",
+        "except InvalidSignature:\n        return True",
+        (f"{WEBHOOK}::test_an_ed25519_signature_fits_its_own_key_and_bytes_alone", f"{VERIFIED}_no_bit_can_be_changed"),
+    ),
+    Mutant(
+        "old-webhooks-genuine",
+        VERIFICATION,
+        "if tolerance_seconds is None or abs(age_seconds) <= tolerance_seconds:",
+        "if tolerance_seconds is None or age_seconds <= age_seconds:",
+        (f"{VERIFIED}_the_right_signature_of_another_time_is_refused",),
+    ),
+    Mutant(
+        "secrets-before-good-for-ever",
+        "model.py",
+        "return None if until is None or at >= until else self.previous_secret",
+        "return self.previous_secret",
+        (
+            f"{ROTATION}::TestWhatIsGood::test_the_newest_is_good_and_the_one_before_it_for_a_day_unless_revoked",
+            f"{ROTATION}::test_the_one_before_is_good_for_a_day_and_a_third_ends_it",
+        ),
+    ),
+    Mutant(
+        "revoked-secrets-good",
+        "rotation.py",
+        """previous_secret=None if revoke_now else notifier.secret,
+        previous_secret_until=None if revoke_now else at + OVERLAP,""",
+        """previous_secret=notifier.secret,
+        previous_secret_until=at + OVERLAP,""",
+        (f"{ROTATION}::TestWhatIsGood::test_the_newest_is_good_and_the_one_before_it_for_a_day_unless_revoked",),
+    ),
+    Mutant(
+        "one-signature-while-two-are-good",
+        "sending.py",
+        "previous_secret=notifier.previous_secret_at(sent_at),",
+        "previous_secret=None,",
+        (f"{ROTATION}::test_a_secret_is_rotated_under_delivery_and_old_and_new_receivers_both_verify",),
+    ),
+    Mutant(
+        "private-keys-given-out",
+        "platforms/signing.py",
+        "return PUBLIC_PREFIX + b64encode(_private_key(secret).public_key().public_bytes_raw()).decode()",
+        "return secret",
+        ("tests/api/test_secrets.py::test_a_private_key_is_never_given_out",),
+    ),
+    Mutant(
+        "secrets-before-unsealed",
+        "store/sealed.py",
+        "    notifiers.c.secret,\n    notifiers.c.previous_secret,\n",
+        "    notifiers.c.secret,\n",
+        (
+            "tests/store/test_sealed.py::test_what_is_sealed_is_read_as_it_was_given",
+            "tests/store/test_sealed.py::test_rotation_seals_everything_with_the_first_key",
+        ),
+    ),
+    Mutant(
+        "keys-of-secrets-before-unchecked",
+        "store/sealed.py",
+        "for column in (notifiers.c.secret, notifiers.c.previous_secret, variables.c.value):",
+        "for column in (notifiers.c.secret, variables.c.value):",
+        ("tests/store/test_sealed.py::test_a_secret_before_whose_key_is_not_here_keeps_the_database_closed",),
     ),
     Mutant(
         "secrets-shown",

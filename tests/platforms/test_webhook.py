@@ -2,10 +2,11 @@
 
 import hmac
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
@@ -15,7 +16,17 @@ from tests.platforms.cast import BODY, SECRET, make_outgoing
 from tests.platforms.receiver import PlainNetwork, receiving, send
 from tocsin.errors import PermanentFailure, TemporaryFailure
 from tocsin.model import Reason
-from tocsin.platforms.signing import SECRET_PREFIX, Signer, new_secret, verify
+from tocsin.platforms.signing import (
+    PUBLIC_PREFIX,
+    SECRET_PREFIX,
+    Algorithm,
+    Signer,
+    algorithm_of,
+    new_secret,
+    signer_of,
+    verifying_key,
+)
+from tocsin.platforms.verification import verify
 from tocsin.platforms.webhook import WebhookPlatform
 
 WEBHOOK = WebhookPlatform()
@@ -31,11 +42,56 @@ def test_the_signature_is_that_of_the_specification() -> None:
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
+def test_the_ed25519_signature_is_that_of_the_specification_s_own_library() -> None:
+    # The vector that the reference library tests itself with.
+    secret = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
+    content = ("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    signature = signer_of(secret).sign(*content)
+    assert signature == "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
+    assert verify(verifying_key(secret), *content, signature)
+
+
 @given(key=st.binary(min_size=1, max_size=200), body=st.binary(max_size=200))
 def test_a_signature_is_the_hmac_of_the_library(key: bytes, body: bytes) -> None:
     signer = Signer(SECRET_PREFIX + b64encode(key).decode())
     expected = "v1," + b64encode(hmac.digest(key, b"id.1." + body, "sha256")).decode()
     assert [signer.sign("id", "1", body) for _ in range(2)] == [expected] * 2
+
+
+@given(secret=st.binary(min_size=32, max_size=32), other=st.binary(min_size=32, max_size=32), body=st.binary())
+def test_an_ed25519_signature_fits_its_own_key_and_bytes_alone(secret: bytes, other: bytes, body: bytes) -> None:
+    signing = "whsk_" + b64encode(secret).decode()
+    public = Ed25519PrivateKey.from_private_bytes(secret).public_key()
+    assert verifying_key(signing) == PUBLIC_PREFIX + b64encode(public.public_bytes_raw()).decode()
+    signature = signer_of(signing).sign("id", "1", body)
+    public.verify(b64decode(signature.removeprefix("v1a,")), b"id.1." + body)
+    assert verify(verifying_key(signing), "id", "1", body, signature)
+    assert not verify(verifying_key(signing), "id", "1", body + b" ", signature)
+    assert not verify(verifying_key(signing), "id", "2", body, signature)
+    if other != secret:
+        assert not verify(verifying_key("whsk_" + b64encode(other).decode()), "id", "1", body, signature)
+
+
+@pytest.mark.parametrize("present", Algorithm)
+@pytest.mark.parametrize("previous", Algorithm)
+async def test_while_two_secrets_are_good_receivers_with_either_verify(present: Algorithm, previous: Algorithm) -> None:
+    secrets = (new_secret(present), new_secret(previous))
+    async with receiving((204, b"")) as receiver:
+        settings = {"webhook_url": receiver.url}
+        now = datetime.now(UTC)
+        outgoing = make_outgoing(settings, secret=secrets[0], previous_secret=secrets[1], sent_at=now)
+        await send(WEBHOOK, outgoing, PlainNetwork())
+    [(_, headers, body)] = receiver.received
+    signatures = headers["webhook-signature"].split(" ")
+    versions = {Algorithm.HMAC: "v1", Algorithm.ED25519: "v1a"}
+    assert [each.partition(",")[0] for each in signatures] == [versions[present], versions[previous]]
+    content = (headers["webhook-id"], headers["webhook-timestamp"], body)
+    for secret, signature in zip(secrets, signatures, strict=True):
+        assert verify(verifying_key(secret), *content, signature)
+        assert verify(verifying_key(secret), *content, headers["webhook-signature"])
+        if algorithm_of(secret) is Algorithm.HMAC:
+            assert Webhook(secret).verify(body, headers) == json.loads(BODY)
+    assert not verify(verifying_key(new_secret(present)), *content, headers["webhook-signature"])
 
 
 async def test_a_receiver_gets_the_bytes_and_can_verify_them() -> None:
@@ -75,6 +131,9 @@ def test_secrets_are_long_random_and_of_the_documented_form() -> None:
     secrets = {new_secret() for _ in range(100)}
     assert len(secrets) == 100
     assert all(secret.startswith("whsec_") and len(secret) == 6 + 44 for secret in secrets)
+    pairs = {new_secret(Algorithm.ED25519) for _ in range(100)}
+    assert len(pairs) == 100
+    assert all(secret.startswith("whsk_") and len(secret) == 5 + 44 for secret in pairs)
 
 
 def test_a_signature_is_verified_among_several_and_not_for_other_bytes() -> None:
@@ -86,7 +145,7 @@ def test_a_signature_is_verified_among_several_and_not_for_other_bytes() -> None
     assert not verify(SECRET, "id", "1", b"body", "v1,é")
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", "plain words"])
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", "plain words", "whsk_", "whsk_!", "whsk_AAAA"])
 def test_a_broken_secret_is_a_misconfiguration_that_does_not_show_it(secret: str) -> None:
     with pytest.raises(PermanentFailure) as failed:
         WEBHOOK.request(make_outgoing({"webhook_url": "https://x.test/"}, secret=secret))

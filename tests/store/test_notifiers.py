@@ -34,6 +34,8 @@ async def test_a_notifier_is_found_as_it_was_stored(stage: Stage) -> None:
         state=NotifierState.PAUSED,
         state_reason="by hand",
         held_until=stage.clock.now() + timedelta(microseconds=1),
+        previous_secret="whsec_b2xk",
+        previous_secret_until=stage.clock.now() + timedelta(microseconds=1),
     )
     assert await stage.store.read(find_notifier, APP, rich.id) == rich
     assert await stage.store.read(find_notifier, OTHER_APP, rich.id) is None

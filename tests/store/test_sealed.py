@@ -16,11 +16,11 @@ from tocsin.store import schema
 from tocsin.store.notifiers import find_notifier, list_notifiers
 from tocsin.store.variables import edit_variable, list_variables, set_variables
 
-SECRET, URL, VALUE = "whsec_Y2FuYXJ5", "http://example.com/canary", "canary value"
+SECRET, PREVIOUS, URL, VALUE = "whsec_Y2FuYXJ5", "whsk_Y2FuYXJ5", "http://example.com/canary", "canary value"
 
 
 async def add_secrets(stage: Stage) -> str:
-    notifier = await stage.add_notifier(secret=SECRET, type_data={"webhook_url": URL})
+    notifier = await stage.add_notifier(secret=SECRET, previous_secret=PREVIOUS, type_data={"webhook_url": URL})
     await stage.store.write(set_variables, APP, [("TOKEN", "first"), ("OTHER", VALUE)])
     await stage.store.write(set_variables, APP, [("TOKEN", VALUE)])
     return notifier.id
@@ -50,7 +50,7 @@ async def test_no_secret_stands_in_the_database_as_it_is(stage: Stage) -> None:
     await add_secrets(stage)
     found = await dump(stage)
     assert "ops" in found
-    for secret in (SECRET, URL, VALUE, "canary", "whsec_"):
+    for secret in (SECRET, PREVIOUS, URL, VALUE, "canary", "whsec_", "whsk_"):
         assert secret not in found
 
 
@@ -58,7 +58,8 @@ async def test_what_is_sealed_is_read_as_it_was_given(stage: Stage) -> None:
     notifier_id = await add_secrets(stage)
     notifier = await stage.store.read(find_notifier, APP, notifier_id)
     assert notifier is not None
-    assert (notifier.secret, notifier.type_data) == (SECRET, {"webhook_url": URL})
+    assert (notifier.secret, notifier.previous_secret) == (SECRET, PREVIOUS)
+    assert notifier.type_data == {"webhook_url": URL}
     variables = await stage.store.read(list_variables, APP)
     assert [(each.name, each.value) for each in variables] == [("OTHER", VALUE), ("TOKEN", VALUE)]
     edited = await stage.store.write(edit_variable, APP, variables[0].id, "another")
@@ -78,17 +79,54 @@ async def test_values_that_were_swapped_between_rows_do_not_open(stage: Stage) -
     assert await stage.store.read(list_notifiers, APP) == []
 
 
+async def test_the_secret_before_does_not_open_as_the_present_one(stage: Stage) -> None:
+    notifier = await stage.add_notifier(secret=SECRET, previous_secret=PREVIOUS)
+
+    def put_back(connection: sa.Connection) -> None:
+        this = schema.notifiers.update().where(schema.notifiers.c.id == notifier.id)
+        connection.execute(this.values(secret=schema.notifiers.c.previous_secret))
+
+    await stage.store.write(put_back)
+    assert await stage.store.read(list_notifiers, APP) == []
+
+
+async def test_no_secret_before_stays_none_whatever_the_key(stage: Stage) -> None:
+    notifier = await stage.add_notifier(secret=SECRET)
+    async with rekeyed(stage, new=bytes(32), test=bytes(range(32))) as (reopened, keys):
+        assert (await keys.rotate()).count == 2
+        assert await reopened.store.read(find_notifier, APP, notifier.id) == notifier
+
+
+async def test_a_secret_before_whose_key_is_not_here_keeps_the_database_closed(stage: Stage) -> None:
+    notifier = await stage.add_notifier(secret=SECRET, previous_secret=PREVIOUS)
+    old = await stage.store.read(_sealed_previous)
+    async with rekeyed(stage, new=bytes(32), test=bytes(range(32))) as (reopened, keys):
+        await keys.rotate()
+        await reopened.store.write(_put_previous, notifier.id, old)
+    with pytest.raises(ConfigError, match="sealed with the key test, which is not among the keys here"):
+        await stage.reopen(Sealer({"new": bytes(32)}))
+
+
+def _sealed_previous(connection: sa.Connection) -> str:
+    return connection.execute(sa.select(schema.notifiers.c.previous_secret)).scalar_one()
+
+
+def _put_previous(connection: sa.Connection, notifier_id: str, sealed: str) -> None:
+    this = schema.notifiers.update().where(schema.notifiers.c.id == notifier_id)
+    connection.execute(this.values(previous_secret=sealed))
+
+
 async def test_rotation_seals_everything_with_the_first_key(stage: Stage) -> None:
     notifier_id = await add_secrets(stage)
     old, new = bytes(range(32)), bytes(range(7, 39))
     async with rekeyed(stage, new=new, test=old) as (_, keys):
         resealed = await keys.rotate()
-        assert (resealed.count, resealed.key_id) == (4, "new")
+        assert (resealed.count, resealed.key_id) == (5, "new")
         assert (await keys.rotate()).count == 0
     async with rekeyed(stage, new=new) as (reopened, _):
         notifier = await reopened.store.read(find_notifier, APP, notifier_id)
         assert notifier is not None
-        assert notifier.secret == SECRET
+        assert (notifier.secret, notifier.previous_secret) == (SECRET, PREVIOUS)
         assert {each.value for each in await reopened.store.read(list_variables, APP)} == {VALUE}
 
 

@@ -320,6 +320,7 @@ BELOW_A_NOTIFIER = [
     ("POST", "/resume", None),
     ("GET", "/secret", None),
     ("POST", "/secret/rotate", None),
+    ("DELETE", "/secret/previous", None),
     ("POST", "/recover", {"recover": {"since": "2026-01-01T00:00:00Z"}}),
 ]
 

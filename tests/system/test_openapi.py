@@ -37,6 +37,7 @@ POST /v1/apps/:/notifiers/:/resume
 POST /v1/apps/:/notifiers/:/recover
 GET /v1/apps/:/notifiers/:/secret
 POST /v1/apps/:/notifiers/:/secret/rotate
+DELETE /v1/apps/:/notifiers/:/secret/previous
 GET POST /v1/apps/:/alerts
 GET PATCH PUT DELETE /v1/apps/:/alerts/:
 GET POST /v1/apps/:/events

@@ -15,6 +15,7 @@ from tocsin.explanation import StepName
 from tocsin.ingest import Draft
 from tocsin.model import AttemptOutcome, DeliveryReason, DeliveryState, Notifier, NotifierState
 from tocsin.notifier_rules import NotifierWish
+from tocsin.platforms.signing import Algorithm
 from tocsin.platforms.webhook import WebhookPlatform
 from tocsin.routing import Way
 from tocsin.store import notifiers as notifier_verbs
@@ -268,6 +269,12 @@ async def test_a_request_is_shown_as_it_is_sent_and_nothing_in_it_can_be_used(wo
     shown = repr(explained.details)
     assert "s3cret" not in shown
     assert notifier.secret not in shown
+    rotated = await world.notifiers.rotate_secret(world.app, notifier.id, algorithm=Algorithm.ED25519)
+    explained = await ask(world, event_id, await world.notifiers.get(world.app, notifier.id))
+    request = details(explained).preview.request
+    assert request is not None
+    assert request.headers["webhook-signature"] == "v1a,… v1,…"
+    assert rotated.secret not in repr(explained.details)
     slack = await world.add_webhook(platform_id=SLACK_ID, send_all_events=True)
     message = details(await ask(world, event_id, slack)).preview.request
     assert message is not None

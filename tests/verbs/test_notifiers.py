@@ -164,8 +164,9 @@ async def test_a_notifier_of_another_app_does_not_exist(world: World):
         world.notifiers.remove(world.other_app, world.charlie, notifier.id),
         world.notifiers.pause(world.other_app, notifier.id),
         world.notifiers.resume(world.other_app, notifier.id),
-        world.notifiers.secret(world.other_app, notifier.id),
+        world.notifiers.secrets(world.other_app, notifier.id),
         world.notifiers.rotate_secret(world.other_app, notifier.id),
+        world.notifiers.revoke_previous_secret(world.other_app, notifier.id),
         world.notifiers.test(world.other_app, world.charlie, notifier.id),
     ):
         with pytest.raises(NotFound):
@@ -270,19 +271,30 @@ async def test_the_default_notifier_sends_critical_events_to_the_owner(world: Wo
 
 async def test_a_secret_can_be_rotated(world: World):
     notifier = await world.add_webhook()
-    assert await world.notifiers.secret(world.app, notifier.id) == notifier.secret
+    assert (await world.notifiers.secrets(world.app, notifier.id)).secret == notifier.secret
     rotated = await world.notifiers.rotate_secret(world.app, notifier.id)
-    assert rotated.startswith("whsec_")
-    assert rotated != notifier.secret
-    assert await world.notifiers.secret(world.app, notifier.id) == rotated
+    assert rotated.secret.startswith("whsec_")
+    assert rotated.secret != notifier.secret
+    assert rotated.previous_secret == notifier.secret
+    assert await world.notifiers.secrets(world.app, notifier.id) == rotated
+
+
+async def test_secrets_rotated_at_the_same_moment_leave_the_last_two(world: World):
+    notifier = await world.add_webhook()
+    both = await asyncio.gather(*(world.notifiers.rotate_secret(world.app, notifier.id) for _ in range(2)))
+    found = await world.notifiers.secrets(world.app, notifier.id)
+    assert {found.secret, found.previous_secret} == {each.secret for each in both}
+    assert notifier.secret in {each.previous_secret for each in both}
 
 
 async def test_a_platform_that_does_not_sign_has_no_secret(world: World):
     with pytest.raises(NotFound) as missing:
-        await world.notifiers.secret(world.app, world.default.id)
+        await world.notifiers.secrets(world.app, world.default.id)
     assert missing.value.resource == "secret"
     with pytest.raises(NotFound):
         await world.notifiers.rotate_secret(world.app, world.default.id)
+    with pytest.raises(NotFound):
+        await world.notifiers.revoke_previous_secret(world.app, world.default.id)
 
 
 async def test_a_test_sends_a_made_up_event_once_and_keeps_nothing(world: World):

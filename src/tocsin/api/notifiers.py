@@ -24,6 +24,7 @@ from tocsin.model import App, Notifier, NotifierState
 from tocsin.notifier_rules import NotifierWish
 from tocsin.platforms.base import SettingKind
 from tocsin.platforms.settings import mask_settings
+from tocsin.platforms.signing import Algorithm
 from tocsin.verbs import Verbs
 
 router = APIRouter(prefix="/v1/apps/{app}/notifiers", tags=["Notifiers"])
@@ -67,6 +68,15 @@ class PauseIn(Sent):
     """Until when deliveries are held; without it, until `resume`."""
 
     until: InstantIn | None = None
+
+
+class RotateIn(Sent):
+    """How to rotate: without `algorithm` it stays what it is. The present secret is good for 24 more hours, unless
+    `revoke_now`.
+    """
+
+    algorithm: Algorithm | None = None
+    revoke_now: bool = False
 
 
 class NotifierOut(BaseModel):
@@ -143,10 +153,22 @@ class NotifiersAnswer(BaseModel):
     notifiers: list[NotifierOut]
 
 
-class SecretAnswer(BaseModel):
-    """The key of the `webhook-signature` header, as Standard Webhooks libraries take it."""
+class RotatedAnswer(BaseModel):
+    """What to verify the `webhook-signature` header with, as Standard Webhooks libraries take it.
+
+    With `hmac-sha256` that is the secret, `whsec_...`; with `ed25519` the public key, `whpk_...`. Until
+    `previous_until` messages carry a signature with the one before as well.
+    """
 
     secret: str
+    algorithm: Algorithm
+    previous_until: InstantOut | None
+
+
+class SecretAnswer(RotatedAnswer):
+    """What to verify with, and `previous_secret`, which was verified with before, as long as it is good."""
+
+    previous_secret: str | None
 
 
 @router.get("", operation_id="list_notifiers", summary="List the notifiers of an app", responses=answers(*IN_APP))
@@ -252,17 +274,38 @@ async def resume_notifier(app: WritesNotifiers, notifier: NotifierRef, verbs: Ve
     responses=answers(*IN_APP),
 )
 async def get_secret(app: ReadsSecrets, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
-    return SecretAnswer(secret=await verbs.notifiers.secret(app, notifier))
+    found = await verbs.notifiers.secrets(app, notifier)
+    return SecretAnswer(
+        secret=found.secret,
+        algorithm=found.algorithm,
+        previous_secret=found.previous_secret,
+        previous_until=found.previous_until,
+    )
 
 
 @router.post(
     "/{notifier}/secret/rotate",
     operation_id="rotate_secret",
-    summary="Sign with a new secret from the next attempt on",
+    summary="Sign with a new secret from the next attempt on, and for 24 hours with the one before as well",
+    responses=answers(*IN_APP, *WITH_BODY, 409),
+    openapi_extra=described_body(RotateIn, "rotate", required=False, example={"algorithm": "ed25519"}),
+)
+async def rotate_secret(app: WritesNotifiers, notifier: NotifierRef, verbs: VerbsOf, request: Request) -> RotatedAnswer:
+    wish = await read_body(request, RotateIn, "rotate")
+    made = await verbs.notifiers.rotate_secret(app, notifier, algorithm=wish.algorithm, revoke_now=wish.revoke_now)
+    # Not the one before: whoever may rotate need not be one who may read secrets.
+    return RotatedAnswer(secret=made.secret, algorithm=made.algorithm, previous_until=made.previous_until)
+
+
+@router.delete(
+    "/{notifier}/secret/previous",
+    operation_id="revoke_previous_secret",
+    summary="Sign no more with the secret before the present one; harmless when there is none",
+    status_code=204,
     responses=answers(*IN_APP, 409),
 )
-async def rotate_secret(app: WritesNotifiers, notifier: NotifierRef, verbs: VerbsOf) -> SecretAnswer:
-    return SecretAnswer(secret=await verbs.notifiers.rotate_secret(app, notifier))
+async def revoke_previous_secret(app: WritesNotifiers, notifier: NotifierRef, verbs: VerbsOf) -> None:
+    await verbs.notifiers.revoke_previous_secret(app, notifier)
 
 
 async def _read_wish(request: Request) -> NotifierWish:

@@ -18,12 +18,13 @@ from rich.text import Text
 from tocsin.catalogue import Catalogue
 from tocsin.cli.receiver import HOST, Arrival, Receiver
 from tocsin.cli.samples import APP_NAME, TOKEN_NAME, USERNAME, Samples, prepare_samples
+from tocsin.clock import SystemClock
 from tocsin.control import ask, socket_path
 from tocsin.errors import ConfigError
 from tocsin.ingest import Draft
 from tocsin.logs import configure_logs
 from tocsin.operator import Examine, read_reply
-from tocsin.platforms.signing import verify
+from tocsin.platforms.verification import check
 from tocsin.server import CannotListen, serve
 from tocsin.settings import Settings, read_settings
 from tocsin.wiring import Running
@@ -177,11 +178,8 @@ class _Show:
 
 
 def _verdict(arrival: Arrival, samples: Samples) -> tuple[str, str]:
-    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-    event_id, timestamp, signature = (arrival.headers.get(name, "") for name in names)
-    if verify(samples.signing_secret, event_id, timestamp, arrival.body, signature):
-        return "VERIFIED", "green"
-    return "NOT VERIFIED", "red"
+    verdict = check(arrival.headers, arrival.body, key=samples.signing_secret, now=SystemClock().now())
+    return ("VERIFIED", "green") if verdict.is_genuine else (f"NOT VERIFIED: {verdict.sentence}", "red")
 
 
 def _type_of(arrival: Arrival) -> str:

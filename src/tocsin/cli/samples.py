@@ -43,7 +43,7 @@ async def prepare_samples(verbs: Verbs, receiver_url: str) -> Samples:
         user=user,
         app=app,
         notifier=notifier,
-        signing_secret=await verbs.notifiers.secret(app, notifier.id),
+        signing_secret=(await verbs.notifiers.secrets(app, notifier.id)).secret,
         token=None if has_token else (await verbs.tokens.add(user, TokenWish(name=TOKEN_NAME))).secret,
     )
 

@@ -45,7 +45,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `body` is the event object's JSON, the same bytes at each attempt, and `render` makes its message; `members` are
     the users that a setting of kind `members` names; `unsubscribe_url` gives the signed one-click link of one
-    recipient.
+    recipient. `previous_secret` is there as long as this is to be signed with both.
     """
 
     delivery_id: str
@@ -58,6 +58,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     notifier_name: str
     type_data: Mapping[str, Any]
     secret: str
+    previous_secret: str | None = None
     members: tuple[User, ...] = ()
     sent_at: datetime
     unsubscribe_url: Callable[[str], str]

@@ -6,7 +6,7 @@ from typing import ClassVar
 from tocsin.errors import PermanentFailure
 from tocsin.model import Reason, Request
 from tocsin.platforms.base import USER_AGENT, HttpPlatform, Outgoing, Setting, SettingKind, url_setting
-from tocsin.platforms.signing import Signer
+from tocsin.platforms.signing import KeyPairSigner, Signer, signer_of
 
 _MAX_SIGNERS = 4096
 
@@ -36,12 +36,17 @@ class WebhookPlatform(HttpPlatform):
     expires_after: ClassVar[timedelta] = timedelta(days=7)
 
     def __init__(self) -> None:
-        self._signers: dict[str, Signer] = {}
+        self._signers: dict[str, Signer | KeyPairSigner] = {}
 
     def request(self, outgoing: Outgoing) -> Request:
         timestamp = str(int(outgoing.sent_at.timestamp()))
         event_id = outgoing.event_id
         signer = self._signers.get(outgoing.secret) or self._add_signer(outgoing.secret)
+        signature = signer.sign(event_id, timestamp, outgoing.body)
+        previous = outgoing.previous_secret
+        if previous is not None:
+            signer = self._signers.get(previous) or self._add_signer(previous)
+            signature = f"{signature} {signer.sign(event_id, timestamp, outgoing.body)}"
         return Request(
             url=url_setting(outgoing),
             headers=(
@@ -49,16 +54,16 @@ class WebhookPlatform(HttpPlatform):
                 ("user-agent", USER_AGENT),
                 ("webhook-id", event_id),
                 ("webhook-timestamp", timestamp),
-                ("webhook-signature", signer.sign(event_id, timestamp, outgoing.body)),
+                ("webhook-signature", signature),
                 ("tocsin-delivery-id", outgoing.delivery_id),
                 ("tocsin-attempt", str(outgoing.attempt)),
             ),
             body=outgoing.body,
         )
 
-    def _add_signer(self, secret: str) -> Signer:
+    def _add_signer(self, secret: str) -> Signer | KeyPairSigner:
         try:
-            signer = Signer(secret)
+            signer = signer_of(secret)
         except ValueError as error:
             raise PermanentFailure(Reason.MISCONFIGURED, str(error)) from error
         if len(self._signers) >= _MAX_SIGNERS:

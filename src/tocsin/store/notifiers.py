@@ -126,7 +126,7 @@ def _values(connection: sa.Connection, notifier: Notifier) -> dict[str, Any]:
     }
     sealed = {
         column.name: seal(connection, column, notifier.id, values[column.name])
-        for column in (notifiers.c.type_data, notifiers.c.secret)
+        for column in (notifiers.c.type_data, notifiers.c.secret, notifiers.c.previous_secret)
     }
     return values | lists | sealed
 

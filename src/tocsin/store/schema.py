@@ -189,6 +189,9 @@ notifiers = sa.Table(
     sa.Column("recovered_at", Instant),
     # The one of an app that mails its owner what is told of the others and none of them gets; clients do not see it.
     sa.Column("is_fallback", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Messages are signed with the secret before this one as well, until then.
+    sa.Column("previous_secret", sa.Text),
+    sa.Column("previous_secret_until", Instant),
     sa.Index("notifiers_until", "held_until", **_only("held_until IS NOT NULL")),
 )
 

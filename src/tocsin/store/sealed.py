@@ -14,20 +14,29 @@ from tocsin.store.schema import notifiers, variables
 OPTION = "tocsin_sealer"
 """The execution option that carries the sealer with every connection of an engine."""
 
-SEALED: tuple["sa.Column[Any]", ...] = (notifiers.c.type_data, notifiers.c.secret, variables.c.value)
+SEALED: tuple["sa.Column[Any]", ...] = (
+    notifiers.c.type_data,
+    notifiers.c.secret,
+    notifiers.c.previous_secret,
+    variables.c.value,
+)
 
 STEP = 200
 """Rows that one step of `reseal` holds."""
 
 
-def seal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, value: Any) -> str:
-    """What is stored of a value in this column of this row: JSON is sealed as its text."""
+def seal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, value: Any) -> str | None:
+    """What is stored of a value in this column of this row: JSON is sealed as its text, and no value as none."""
+    if value is None and column.nullable:
+        return None
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return _sealer_of(connection).seal(text, _place(column, row_id))
 
 
 def unseal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, stored: Any) -> Any:
     """The value behind what is stored. Raises Unsealable, or ValueError or TypeError for what is no sealed value."""
+    if stored is None and column.nullable:
+        return None
     if not isinstance(stored, str):
         raise TypeError(f"{_place(column, row_id)} is not sealed")
     text = _sealer_of(connection).open(stored, _place(column, row_id))
@@ -46,7 +55,7 @@ def opened(connection: sa.Connection, table: sa.Table, row: "sa.Row[Any]") -> Ma
 def check_keys(connection: sa.Connection) -> None:
     """Raise ConfigError when secrets are sealed with a key that is not here: nothing could be sent with them."""
     known = _sealer_of(connection).key_ids
-    for column in (notifiers.c.secret, variables.c.value):
+    for column in (notifiers.c.secret, notifiers.c.previous_secret, variables.c.value):
         is_foreign = [sa.not_(column.startswith(f"{MARK}:{key_id}:", autoescape=True)) for key_id in known]
         statement = sa.select(column).where(column.startswith(f"{MARK}:"), *is_foreign).limit(1)
         found = connection.execute(statement).scalar_one_or_none()
@@ -66,7 +75,13 @@ def reseal(connection: sa.Connection, column: "sa.Column[Any]", after_id: str) -
     table = column.table
     ids = table.c.id
     stored = sa.cast(column, sa.Text).label("stored")  # as it stands, for it may be damaged
-    statement = sa.select(ids, stored).where(ids > after_id).order_by(ids).limit(STEP).with_for_update()
+    statement = (
+        sa.select(ids, stored)
+        .where(ids > after_id, column.is_not(sa.null()))
+        .order_by(ids)
+        .limit(STEP)
+        .with_for_update()
+    )
     rows = connection.execute(statement).all()
     count = 0
     for row in rows:
