@@ -6,7 +6,7 @@ This is the one place for it; commands use these names as they would the modules
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["demo", "doctor", "operate", "server", "sqlite", "wiring"]
+__all__ = ["demo", "doctor", "operate", "server", "sqlite", "verification", "wiring"]
 
 
 class _Deferred:
@@ -20,6 +20,7 @@ class _Deferred:
 if TYPE_CHECKING:
     from tocsin import server, wiring
     from tocsin.cli import demo, doctor, operate
+    from tocsin.platforms import verification
     from tocsin.store import sqlite
 else:
     demo = _Deferred("tocsin.cli.demo")
@@ -27,4 +28,5 @@ else:
     operate = _Deferred("tocsin.cli.operate")
     server = _Deferred("tocsin.server")
     sqlite = _Deferred("tocsin.store.sqlite")
+    verification = _Deferred("tocsin.platforms.verification")
     wiring = _Deferred("tocsin.wiring")
