@@ -1,17 +1,18 @@
 """Signing secrets: which are good when, and receivers with the old and with the new one while it is changed."""
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from tests.line import Got, Line, answer, receiving, straight_line
+from tests.line import PLATFORM_IDS, Got, Line, Receiver, answer, receiving, straight_line
+from tests.processes import Installation
 from tests.test_workers_together import look_again, two_workers
 from tocsin.clock import ManualClock, SystemClock
 from tocsin.model import Notifier
@@ -93,30 +94,55 @@ def fits(key: str, got: Got) -> bool:
     return verify(key, *content, headers["webhook-signature"])
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("a running server")
 async def test_a_secret_is_rotated_under_delivery_and_old_and_new_receivers_both_verify(tmp_path: Path) -> None:
-    async with straight_line(tmp_path) as line, receiving() as receiver:
-        notifier = await line.add_notifier(type_data={"webhook_url": receiver.url})
-        old = (await secrets(line, notifier))["secret"]
-        begun = asyncio.Event()
+    installation = Installation(tmp_path)
+    headers = {"authorization": f"Bearer {await asyncio.to_thread(installation.add_user)}"}
+    try:
+        await asyncio.to_thread(installation.serve)
+        async with receiving() as receiver, httpx.AsyncClient(base_url=installation.url, headers=headers) as client:
+            await rotate_under_delivery(client, receiver)
+    finally:
+        installation.end()
 
-        async def report() -> None:
-            while True:
-                await line.post()
-                begun.set()
 
-        reporting = asyncio.create_task(report())
-        await begun.wait()
-        new = await rotate(line, notifier)
-        late = await line.post("deployment")
-        reporting.cancel()
-        with suppress(asyncio.CancelledError):
-            await reporting
-        await line.deliveries()
-        assert len(receiver.got) >= 3
-        assert all(fits(old, got) for got in receiver.got)
-        assert not fits(new, receiver.got[0])
-        [last] = [got for got in receiver.got if got.headers["webhook-id"] == late["id"]]
-        assert fits(new, last)
+async def rotate_under_delivery(client: httpx.AsyncClient, receiver: Receiver) -> None:
+    (await client.post("/v1/apps", json={"app": {"name": "my-app"}})).raise_for_status()
+    notifier = {
+        "platform_id": PLATFORM_IDS["webhook"],
+        "name": "hook",
+        "send_all_events": True,
+        "type_data": {"webhook_url": receiver.url},
+    }
+    path = f"{PATH}/{(await client.post(PATH, json={'notifier': notifier})).json()['notifier']['id']}/secret"
+    old = (await client.get(path)).json()["secret"]
+
+    async def report() -> str:
+        event = {"event": {"type": "deployment", "type_data": {"n": 1.50}}}
+        answered = await client.post("/v1/apps/my-app/events", json=event)
+        return str(answered.json()["event"]["id"])
+
+    async def report_on() -> None:
+        while True:
+            await report()
+
+    reporting = [asyncio.create_task(report_on()) for _ in range(4)]
+    await receiver.wait_for(20)
+    new = (await client.post(f"{path}/rotate")).json()["secret"]
+    late = {await report() for _ in range(10)}
+    for each in reporting:
+        each.cancel()
+    await asyncio.gather(*reporting, return_exceptions=True)
+
+    def of_late() -> list[Got]:
+        return [got for got in receiver.got if got.headers["webhook-id"] in late]
+
+    async with asyncio.timeout(20), receiver.arrived:
+        await receiver.arrived.wait_for(lambda: len(of_late()) == len(late))
+    assert all(fits(old, got) for got in receiver.got)
+    assert all(fits(new, got) for got in of_late())
+    assert not fits(new, receiver.got[0])
 
 
 async def test_the_one_before_is_good_for_a_day_and_a_third_ends_it(tmp_path: Path) -> None:

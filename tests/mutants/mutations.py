@@ -367,7 +367,7 @@ SENDING_MUTANTS = (
         "sending.py",
         "previous_secret=notifier.previous_secret_at(sent_at),",
         "previous_secret=None,",
-        (f"{ROTATION}::test_a_secret_is_rotated_under_delivery_and_old_and_new_receivers_both_verify",),
+        (f"{ROTATION}::test_the_one_before_is_good_for_a_day_and_a_third_ends_it",),
     ),
     Mutant(
         "private-keys-given-out",
