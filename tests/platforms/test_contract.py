@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
@@ -197,7 +198,8 @@ def test_every_status_has_a_meaning(platform: HttpPlatform) -> None:
         kind = PermanentFailure if status in permanent_statuses(platform) else TemporaryFailure
         with pytest.raises(kind) as failed:
             platform.check(response)
-        assert failed.value.response is response
+        told = msgspec.structs.replace(response, body=b"") if 300 <= status < 400 else response
+        assert failed.value.response == told
         assert str(status) in str(failed.value)
         assert failed.value.reason is expected_reason(status)
 
@@ -220,6 +222,33 @@ def expected_reason(status: int) -> Reason:
     if 300 <= status < 400:
         return Reason.REDIRECTED
     return words.get(status, Reason.SERVER_ERROR if status >= 500 else Reason.REJECTED)
+
+
+@every_http_platform
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://login.example.com/?next=secret", " to login.example.com"),
+        ("//Other.example.com:8443/secret", " to other.example.com"),
+        ("http://someone:secret@[fd00::1]/", " to fd00::1"),
+        ("/secret", ""),
+        ("secret", ""),
+        ("http://[secret/", ""),
+        ("http://a b\x07.example/secret", ""),
+        (f"http://{'secret.' * 50}example/", ""),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_of_where_a_redirect_leads_to_the_host_alone_is_told(
+    platform: HttpPlatform, status: int, location: str | None, told: str
+) -> None:
+    headers = () if location is None else (("location", location),)
+    with pytest.raises(TemporaryFailure) as failed:
+        platform.check(Response(status=status, headers=headers, body=b"<a href=https://login.example.com/?secret>"))
+    assert failed.value.message == f"answered {status}{told}; redirects are not followed"
+    assert failed.value.response is not None
+    assert failed.value.response.body == b""
 
 
 @every_platform

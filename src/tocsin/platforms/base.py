@@ -4,6 +4,7 @@ A platform turns a message and a notifier's settings into a request, and reads t
 clock and no socket: what it needs is in `Outgoing`, and what it gives is sent through egress.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from email.message import EmailMessage
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +21,8 @@ from tocsin.errors import PermanentFailure, TemporaryFailure
 from tocsin.model import Message, Reason, Request, Response, User
 
 USER_AGENT = f"Tocsin/{__version__}"
+
+_HOST = re.compile(r"[a-z0-9._:-]{1,253}", re.ASCII)
 
 
 class SettingKind(StrEnum):
@@ -152,8 +156,21 @@ def check_status(response: Response) -> None:
     if status == 410:
         raise PermanentFailure(Reason.GONE, message, response=response)
     if 300 <= status < 400:
-        raise TemporaryFailure(Reason.REDIRECTED, f"{message}; redirects are not followed", response=response)
+        # Of where it leads to the host alone is kept: the rest may be a secret, and the body tends to repeat it.
+        host = _host_of(response.header("location") or "")
+        message += f" to {host}" if host else ""
+        told = msgspec.structs.replace(response, body=b"")
+        raise TemporaryFailure(Reason.REDIRECTED, f"{message}; redirects are not followed", response=told)
     raise TemporaryFailure(reason_of_status(status), message, response=response)
+
+
+def _host_of(location: str) -> str:
+    """The host that a Location header names; empty for one that names none, or nothing that could be a host."""
+    try:
+        host = urlsplit(location).hostname or ""
+    except ValueError:
+        return ""
+    return host if _HOST.fullmatch(host) else ""
 
 
 def reason_of_status(status: int) -> Reason:
