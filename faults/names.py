@@ -19,7 +19,8 @@ import msgspec
 SERVER_FAILURE, NO_SUCH_NAME = 2, 3
 PORT = 53  # resolv.conf has no word for another
 
-_A, _CNAME = 1, 5
+_A, _CNAME, _AAAA = 1, 5, 28
+_FAMILIES = {_A: socket.AF_INET, _AAAA: socket.AF_INET6}
 _CLASS_IN = 1
 _QUESTION = 0xC00C  # a pointer to the name that was asked for
 _RESPONSE, _TRUNCATED = 0x8180, 0x0200  # an answer, recursion asked for and available
@@ -29,7 +30,10 @@ _MAX_TRIES = 8
 
 
 class Name(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of one name: addresses, one set a question in turn, or an error, late, or never."""
+    """What is said of one name: addresses, one set a question in turn, or an error, late, or never.
+
+    Of a set a question gets the addresses of its kind, IPv4 or IPv6.
+    """
 
     addresses: tuple[tuple[str, ...], ...] = ()
     ttl_seconds: int = 60
@@ -44,22 +48,25 @@ class Name(msgspec.Struct, frozen=True, kw_only=True):
 class NameServer:
     """Answers for the names it was given, and that there are no others; use as an async context manager."""
 
-    def __init__(self, names: Mapping[str, Name]) -> None:
+    def __init__(self, names: Mapping[str, Name], *, host: str = "") -> None:
+        """Without a `host` it takes an address of 127.53.0.0/16 to itself: several may run at once."""
         self.names = dict(names)
+        self.host = host
         self.asked: Counter[str] = Counter()
         """How often a name's address was asked for."""
+        self._turns: Counter[tuple[str, int]] = Counter()
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        """It has an address of 127.53.0.0/16 to itself: several may run at once."""
         loop = asyncio.get_running_loop()
+        given = self.host
         for last in range(_MAX_TRIES, 0, -1):
-            self.host = f"127.53.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
+            self.host = given or f"127.53.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
             try:
                 self._server = await asyncio.start_server(self._converse, self.host, PORT)
                 break
             except OSError as error:
-                if error.errno != errno.EADDRINUSE or last == 1:
+                if given or error.errno != errno.EADDRINUSE or last == 1:
                     raise
         address = (self.host, PORT)
         self._datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=address)
@@ -100,9 +107,12 @@ class NameServer:
             owner, name = _write_name(known.alias), known.alias
         else:
             return
-        if kind == _A and known.addresses:
-            for address in known.addresses[self.asked[name] % len(known.addresses)]:
-                yield _record(owner, _A, known.ttl_seconds, socket.inet_aton(address))
+        if kind in _FAMILIES and known.addresses:
+            turn = self._turns[name, kind]
+            self._turns[name, kind] += 1
+            for address in known.addresses[turn % len(known.addresses)]:
+                if (":" in address) == (kind == _AAAA):
+                    yield _record(owner, kind, known.ttl_seconds, socket.inet_pton(_FAMILIES[kind], address))
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

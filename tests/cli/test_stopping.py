@@ -108,7 +108,7 @@ def test_a_log_at_its_loudest_has_no_secrets(tmp_path: Path) -> None:
             "platform_id": next(each["id"] for each in platforms if each["name"] == "webhook"),
             "name": "hook",
             "send_all_events": True,
-            "type_data": {"webhook_url": f"https://tocsin.invalid/{secret_path}"},
+            "type_data": {"webhook_url": f"https://tocsin.test/{secret_path}"},
         }
         made = call(f"{url}/v1/apps/my-app/notifiers", token, {"notifier": notifier})["notifier"]
         signing_secret = call(f"{url}/v1/apps/my-app/notifiers/{made['id']}/secret", token)["secret"]

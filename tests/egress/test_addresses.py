@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tocsin.egress import AddressPolicy, Destination, UrlRefused, check_url
 from tocsin.egress.ranges import is_public, read_address
 from tocsin.errors import ConfigError
-from tocsin.model import Reason
 
 NONE = AddressPolicy()
 
@@ -134,6 +133,11 @@ def test_an_allow_list_that_is_not_understood_names_the_setting(text: str) -> No
     [
         ("gotify", "http://gotify/"),
         ("gotify:8080", "http://gotify:8080/"),
+        ("gotify", "http://gotify./"),
+        ("gotify.", "http://gotify/"),
+        ("nas.local.", "http://NAS.local./"),
+        ("home.arpa", "http://home.arpa/"),
+        ("hidden.onion", "http://hidden.onion/"),
         ("printer.local", "http://printer.local/"),
         ("api.internal", "http://api.internal/"),
         ("localhost", "http://LOCALHOST:9000/"),
@@ -145,10 +149,22 @@ def test_an_allow_list_that_is_not_understood_names_the_setting(text: str) -> No
     ],
 )
 def test_a_url_that_the_allow_list_names_is_accepted(text: str, url: str) -> None:
-    with pytest.raises(UrlRefused) as caught:
+    with pytest.raises(UrlRefused):
         check_url(url, NONE)
-    assert caught.value.reason is Reason.EGRESS_BLOCKED
     assert isinstance(check_url(url, AddressPolicy.parse(text)), Destination)
+
+
+@pytest.mark.parametrize(
+    "host", ["a.test", "a.example", "nas.lan", "git.corp", "nas.home", "wiki.intranet", "a.private"]
+)
+def test_a_name_that_nobody_has_reserved_is_judged_by_what_it_resolves_to(host: str) -> None:
+    assert check_url(f"http://{host}/", NONE).address is None
+
+
+@pytest.mark.parametrize("text", ["api.internal", "internal"])
+def test_a_name_in_the_allow_list_opens_none_below_it(text: str) -> None:
+    with pytest.raises(UrlRefused):
+        check_url("http://other.api.internal/", AddressPolicy.parse(text))
 
 
 @settings(deadline=None)

@@ -13,6 +13,7 @@ MANY = tuple(f"127.0.{number // 250}.{number % 250 + 1}" for number in range(500
 NAMES = {
     "one": Name(addresses=(("127.0.0.2",),)),
     "in-turn": Name(addresses=(("127.0.0.2",), ("127.0.0.3", "127.0.0.4"))),
+    "both-kinds": Name(addresses=(("127.0.0.2", "::2", "::ffff:127.0.0.3"),)),
     "many": Name(addresses=(MANY,)),
     "cut": Name(addresses=(("127.0.0.2",),), is_cut=True),
     "alias": Name(alias="one.faults.example"),
@@ -55,6 +56,7 @@ async def look_up(server: NameServer, name: str) -> object:
     ("name", "found"),
     [
         ("one", ["127.0.0.2"]),
+        ("both-kinds", ["127.0.0.2", "::2", "::ffff:127.0.0.3"]),
         ("many", sorted(MANY)),
         ("cut", ["127.0.0.2"]),
         ("alias", ["127.0.0.2"]),

@@ -150,7 +150,7 @@ class Egress:
         try:
             route = _Route(check_url(url, self._policy))
         except UrlRefused as error:
-            raise PermanentFailure(error.reason, f"the URL {error.sentence}") from None
+            raise PermanentFailure(Reason.EGRESS_BLOCKED, f"the URL {error}") from None
         if len(self._routes) >= _MAX_ROUTES:
             del self._routes[next(iter(self._routes))]
         self._routes[url] = route

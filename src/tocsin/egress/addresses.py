@@ -14,7 +14,6 @@ import msgspec
 from tocsin.egress.hosts import is_internal, is_localhost, read_name
 from tocsin.egress.ranges import Address, is_public, needs_exact_entry, read_address
 from tocsin.errors import ConfigError
-from tocsin.model import Reason
 
 _SETTING = "TOCSIN_EGRESS_ALLOW"
 _MAX_URL_LENGTH = 4096
@@ -38,11 +37,6 @@ _BAD_PORTS = frozenset((
 
 class UrlRefused(ValueError):
     """A URL that deliveries may not or cannot go to; the sentence completes "the URL …" and repeats no part of it."""
-
-    def __init__(self, sentence: str, reason: Reason = Reason.MISCONFIGURED) -> None:
-        self.sentence = sentence
-        self.reason = reason
-        super().__init__(sentence)
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,12 +130,12 @@ def check_url(url: str, policy: AddressPolicy) -> Destination:
     if host.startswith("["):
         address = read_address(host[1:-1])
         if address is None:
-            raise UrlRefused("has a host in brackets that is not an IPv6 address", Reason.EGRESS_BLOCKED)
+            raise UrlRefused("has a host in brackets that is not an IPv6 address")
     else:
         try:
             host = read_name(host)
         except ValueError as error:
-            raise UrlRefused(str(error), Reason.EGRESS_BLOCKED) from error
+            raise UrlRefused(str(error)) from error
         address = read_address(host)
     if address is not None:
         host = str(address)
@@ -164,7 +158,7 @@ def _split(url: str) -> tuple[str, str, int, str]:
     if "@" in authority:
         raise UrlRefused("must not contain a user name or password")
     if "%" in authority:
-        raise UrlRefused("must not have a percent-encoded host", Reason.EGRESS_BLOCKED)
+        raise UrlRefused("must not have a percent-encoded host")
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None or not parts[1]:
         raise UrlRefused("has no valid host and port")
@@ -186,22 +180,17 @@ def _check_literal(address: str, port: int, policy: AddressPolicy) -> None:
     if policy.allows(address, port, address):
         return
     if policy.allows(address, _DEFAULT_PORTS["https"], address):
-        raise UrlRefused(f"has port {port}, which is not open to deliveries", Reason.EGRESS_BLOCKED)
-    raise UrlRefused(
-        "has a host that is not a public address; the operator can allow it in TOCSIN_EGRESS_ALLOW",
-        Reason.EGRESS_BLOCKED,
-    )
+        raise UrlRefused(f"has port {port}, which is not open to deliveries")
+    raise UrlRefused("has a host that is not a public address; the operator can allow it in TOCSIN_EGRESS_ALLOW")
 
 
 def _check_name(host: str, port: int, policy: AddressPolicy) -> None:
     if not policy.allows_name(host, port):
         raise UrlRefused(
-            "has a host that only means something in a private network; "
-            "the operator can allow it in TOCSIN_EGRESS_ALLOW",
-            Reason.EGRESS_BLOCKED,
+            "has a host that is no name of the public Internet; the operator can allow it in TOCSIN_EGRESS_ALLOW"
         )
     if not policy.allows_port(host, port):
-        raise UrlRefused(f"has port {port}, which is not open to deliveries", Reason.EGRESS_BLOCKED)
+        raise UrlRefused(f"has port {port}, which is not open to deliveries")
 
 
 def _read_entry(item: str) -> _Entry:

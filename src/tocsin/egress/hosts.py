@@ -7,8 +7,11 @@ import idna
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*", re.ASCII)
-# Names that mean this machine or this network (RFC 6761, 6762, 8375; ICANN reserved .internal in 2024).
-_INTERNAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
+# Names that mean this machine or this network (RFC 6761, 6762, 8375; ICANN reserved .internal in 2024), that never are
+# in the public DNS (RFC 6761, 7686, 9476), and the infrastructure's own (RFC 3172), .home.arpa among them. Not here are
+# .test and .example, which programs are to treat as any other (RFC 6761 6.2, 6.5), and .lan, .home, .corp and the like,
+# which nobody has reserved: what they resolve to decides.
+_INTERNAL_SUFFIXES = (".localhost", ".local", ".internal", ".invalid", ".onion", ".alt", ".arpa")
 
 
 def read_name(text: str) -> str:
@@ -26,7 +29,7 @@ def read_name(text: str) -> str:
 
 
 def is_internal(name: str) -> bool:
-    """True for names that only mean something on this machine or in this network."""
+    """True for names that mean nothing on the public Internet."""
     return "." not in name or name.endswith(_INTERNAL_SUFFIXES)
 
 

@@ -40,13 +40,25 @@ _NOT_PUBLIC_V6 = tuple(
         "3fff::/20",
     )
 )
+# What clouds tell their machines, credentials among it; all lies in ranges that are not public.
 _METADATA = frozenset(
     (
-        IPv4Address("169.254.169.254"),
-        IPv4Address("100.100.100.200"),
-        IPv4Address("192.0.0.192"),
-        IPv4Address("168.63.129.16"),
-        IPv6Address("fd00:ec2::254"),
+        IPv4Address("169.254.169.254"),  # nearly all of them
+        IPv4Address("169.254.170.2"),  # Amazon, credentials of containers
+        IPv4Address("169.254.170.23"),  # Amazon, credentials of pods
+        IPv4Address("169.254.42.42"),  # Scaleway
+        IPv4Address("169.254.0.23"),  # Tencent
+        IPv4Address("100.100.100.200"),  # Alibaba
+        IPv4Address("192.0.0.192"),  # Oracle
+        IPv4Address("168.63.129.16"),  # Azure
+        IPv6Address("fd00:ec2::254"),  # Amazon
+        IPv6Address("fd00:ec2::23"),  # Amazon, credentials of pods
+        IPv6Address("fd20:ce::254"),  # Google
+        IPv6Address("fd00:c1::a9fe:a9fe"),  # Oracle
+        IPv6Address("fd00:42::42"),  # Scaleway
+        IPv6Address("fd00:a9fe:a9fe::1"),  # Linode
+        IPv6Address("fd00:100::100:200"),  # Alibaba
+        IPv6Address("fe80::a9fe:a9fe"),  # OpenStack
     )
 )
 # IPv6 addresses that a gateway turns into IPv4 ones: a CIDR of the allow list must not open such a detour by accident.
