@@ -2,17 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
+import sqlalchemy as sa
 
 from tocsin.clock import Clock
-from tocsin.model import App, User
+from tocsin.ids import new_uuid7
+from tocsin.model import App, Notifier, User
 from tocsin.settings import Settings
+from tocsin.store.notifiers import add_notifier, find_notifier
 from tocsin.tokens import TokenWish
 from tocsin.wiring import Running, build
 
@@ -124,6 +128,29 @@ class Line:
         await self.running.worker.settled()
         return notifier
 
+    async def store_notifiers(self, urls: Sequence[str], *, like: dict[str, Any]) -> dict[str, str]:
+        """Notifiers like this one for these URLs, stored below the API; answers with URLs by notifier id."""
+        model = await self.running.store.read(find_notifier, self.app.id, like["id"])
+        assert model is not None
+        wanted = [
+            msgspec.structs.replace(model, id=new_uuid7("no"), name=f"number {number}", type_data={"webhook_url": url})
+            for number, url in enumerate(urls)
+        ]
+        await self.running.store.write(_add_notifiers, wanted)
+        return {notifier.id: url for notifier, url in zip(wanted, urls, strict=True)}
+
+    async def until_over(self, event_id: str, count: int) -> None:
+        """Wait until so many deliveries of an event have ended: each look waits for what is under way."""
+        over = 0
+        async with asyncio.timeout(60):
+            while over < count:
+                await self.settled()
+                over = 0
+                for state in ("delivered", "failed"):
+                    params = {"event_id": event_id, "state": state, "per_page": 1}
+                    listed = (await self.client.get("/v1/apps/my-app/deliveries", params=params)).json()
+                    over += listed["meta"]["pagination"]["total_count"]
+
     async def claimed(self) -> None:
         """Wait until the worker has read what is due, and claimed what it may."""
         worker = self.running.worker
@@ -156,6 +183,11 @@ class Line:
         assert response.status_code == 200, response.text
         found: dict[str, Any] = response.json()["delivery"]
         return found
+
+
+def _add_notifiers(connection: sa.Connection, wanted: Sequence[Notifier]) -> None:
+    for notifier in wanted:
+        add_notifier(connection, notifier)
 
 
 @asynccontextmanager

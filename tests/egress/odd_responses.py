@@ -1,5 +1,7 @@
 """Responses as receivers really send them, and as nobody should: name → bytes, after which the receiver closes."""
 
+import random
+
 _H = b"HTTP/1.1 200 OK\r\n"
 _C = _H + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -138,3 +140,20 @@ RESPONSES: dict[str, bytes] = {
     "status line alone": b"HTTP/1.1 200 OK\r\n",
     "status line without end": b"HTTP/1.1 200 OK",
 }
+
+
+def random_answers(count: int) -> list[bytes]:
+    """Noise, and valid answers with some bytes changed, doubled or left out."""
+    chance = random.Random(20260102)
+    valid = [data for data in RESPONSES.values() if data]
+    answers = []
+    for _ in range(count):
+        if chance.random() < 0.3:
+            answers.append(chance.randbytes(chance.randrange(2000)))
+            continue
+        data = bytearray(chance.choice(valid))
+        for _ in range(chance.randrange(1, 8)):
+            place = chance.randrange(len(data) + 1)
+            data[place : place + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+        answers.append(bytes(data))
+    return answers

@@ -1,6 +1,5 @@
 """Tocsin in a closed network, given the hostile URLs in every way that there is; run by `closed_network.run`."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -8,17 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import idna
-import msgspec
-import sqlalchemy as sa
 
 from faults.names import Name, NameServer
 from tests.egress.closed_network import Canary
 from tests.egress.hostile_urls import MIXED, NAMES, OWN, PUBLIC, PUBLIC_V6, REFUSED, SOME_REFUSED, Hostile
 from tests.line import Line, straight_line
 from tocsin.clock import ManualClock
-from tocsin.ids import new_uuid7
-from tocsin.model import Notifier
-from tocsin.store import notifiers as verbs
 
 NAME_SERVER = "127.53.0.1"
 NOTIFIERS = "/v1/apps/my-app/notifiers"
@@ -66,23 +60,10 @@ def _ascii(name: str) -> str:
     return idna.encode(name, uts46=True).decode().removesuffix(".")
 
 
-async def _store(line: Line, urls: Sequence[str]) -> dict[str, str]:
-    """Notifiers for these URLs, stored below the API; answers with URLs by notifier id."""
+async def _good(line: Line) -> dict[str, Any]:
+    """A notifier whose receiver may be reached."""
     only = {"send_all_events": False, "selected_events": ["app_restarted"]}
-    made = await line.add_notifier(type_data={"webhook_url": GOOD}, **only)
-    like = await line.running.store.read(verbs.find_notifier, line.app.id, made["id"])
-    assert like is not None
-    wanted = [
-        msgspec.structs.replace(like, id=new_uuid7("no"), name=f"number {number}", type_data={"webhook_url": url})
-        for number, url in enumerate(urls)
-    ]
-    await line.running.store.write(_add, wanted)
-    return {notifier.id: url for notifier, url in zip(wanted, urls, strict=True)}
-
-
-def _add(connection: sa.Connection, wanted: Sequence[Notifier]) -> None:
-    for notifier in wanted:
-        verbs.add_notifier(connection, notifier)
+    return await line.add_notifier(type_data={"webhook_url": GOOD}, **only)
 
 
 async def _answers(line: Line, url: str, notifier_id: str) -> dict[str, Any]:
@@ -123,19 +104,6 @@ async def _delivered(line: Line, event_id: str) -> dict[str, tuple[list[Any], st
     return found
 
 
-async def _until_over(line: Line, event_id: str, count: int) -> None:
-    """Wait until so many deliveries of an event have ended: each look waits for what is under way."""
-    over = 0
-    async with asyncio.timeout(60):
-        while over < count:
-            await line.settled()
-            over = 0
-            for state in ("delivered", "failed"):
-                params = {"event_id": event_id, "state": state, "per_page": 1}
-                listed = (await line.client.get("/v1/apps/my-app/deliveries", params=params)).json()
-                over += listed["meta"]["pagination"]["total_count"]
-
-
 async def all_hostile_urls(folder: Path) -> Any:
     return await _besiege(folder, REFUSED)
 
@@ -150,9 +118,9 @@ async def _besiege(folder: Path, refused: Sequence[Hostile]) -> Any:
     urls = [each.url for each in refused] + [f"http://{name}:8080/" for name in names]
     answers: dict[str, Any] = {}
     async with _name_server(names) as server, Canary() as canary, _besieged(folder) as line:
-        stored = await _store(line, urls)
+        stored = await line.store_notifiers(urls, like=await _good(line))
         event = await line.post()
-        await _until_over(line, event["id"], len(stored) + 1)
+        await line.until_over(event["id"], len(stored) + 1)
         for notifier_id, (outcome, words) in (await _delivered(line, event["id"])).items():
             if notifier_id in stored:
                 answers[stored[notifier_id]] = {"delivery": outcome, "delivery_words": words}
@@ -186,10 +154,10 @@ async def rebinding(folder: Path) -> Any:
     outcomes: Counter[str] = Counter()
     wrong = []
     async with _name_server(turns) as server, Canary() as canary, _besieged(folder, clock=clock) as line:
-        stored = await _store(line, [f"http://{name}:8080/" for name in turns])
+        stored = await line.store_notifiers([f"http://{name}:8080/" for name in turns], like=await _good(line))
         for number in range(ROUNDS):
             event = await line.post()
-            await _until_over(line, event["id"], len(stored) + 1)
+            await line.until_over(event["id"], len(stored) + 1)
             params = {"event_id": event["id"], "per_page": 100}
             listed = (await line.client.get("/v1/apps/my-app/deliveries", params=params)).json()
             delivered = {each["notifier_id"]: [each["state"], each["reason"]] for each in listed["deliveries"]}

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from tests.egress.drips import accept_and_wait, drips
 from tests.egress.receiver import OK, FakeResolver, Peer, Receiver, answering, make_egress
 from tocsin.egress import Egress
 from tocsin.errors import TemporaryFailure
@@ -23,33 +24,7 @@ async def _time_out(egress: Egress, request: Request, **options) -> TemporaryFai
     return caught.value
 
 
-async def _accept_and_wait(peer: Peer) -> None:
-    await peer.wait_closed_by_client()
-
-
-def _dripping(head: bytes, drop: bytes):
-    async def script(peer: Peer) -> None:
-        await peer.read_request()
-        await peer.write(head)
-        while True:
-            await peer.write(drop)
-            await asyncio.sleep(0.01)
-
-    return script
-
-
-_DRIPS = {
-    "no answer": _accept_and_wait,
-    "headers": _dripping(b"HTTP/1.1 200 OK\r\nx-long: ", b"a"),
-    "status line": _dripping(b"HTTP/1.1 200 ", b"O"),
-    "body": _dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", b"a"),
-    "body until close": _dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"a"),
-    "chunks": _dripping(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
-    "chunk extension": _dripping(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;", b"e"),
-    "trailers": _dripping(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ", b"a"),
-    "interim answers": _dripping(b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
-    "line ends": _dripping(b"", b"\r\n"),
-}
+_DRIPS = drips(0.01)
 
 
 @pytest.mark.parametrize("phase", _DRIPS)
@@ -133,7 +108,7 @@ async def test_a_host_that_does_not_accept_ends_by_the_deadline() -> None:
 
 async def test_a_handshake_that_does_not_end_is_ended_by_the_deadline() -> None:
     egress = make_egress(timeout_seconds=_TIMEOUT_SECONDS)
-    async with Receiver(_accept_and_wait) as receiver:
+    async with Receiver(accept_and_wait) as receiver:
         await _time_out(egress, Request(url=receiver.url.replace("http:", "https:")))
         await asyncio.wait_for(receiver.all_closed.wait(), 5)
     await egress.aclose()
@@ -164,7 +139,7 @@ async def test_pieces_that_do_not_come_end_by_the_deadline() -> None:
         await asyncio.Future()
 
     egress = make_egress(timeout_seconds=_TIMEOUT_SECONDS)
-    async with Receiver(_accept_and_wait) as receiver:
+    async with Receiver(accept_and_wait) as receiver:
         await _time_out(egress, Request(url=receiver.url), pieces=pieces())
         await asyncio.wait_for(receiver.all_closed.wait(), 5)
     await egress.aclose()
@@ -172,7 +147,7 @@ async def test_pieces_that_do_not_come_end_by_the_deadline() -> None:
 
 async def test_many_hanging_requests_end_together_and_others_are_not_held_up() -> None:
     egress = make_egress(timeout_seconds=1.0)
-    async with Receiver(_accept_and_wait) as hanging, Receiver(answering(OK)) as healthy:
+    async with Receiver(accept_and_wait) as hanging, Receiver(answering(OK)) as healthy:
         started = asyncio.get_running_loop().time()
         stuck = asyncio.gather(*(egress.request(Request(url=hanging.url)) for _ in range(50)), return_exceptions=True)
         for _ in range(20):

@@ -7,7 +7,7 @@ import socket
 import aiohttp
 import pytest
 
-from tests.egress.odd_responses import RESPONSES
+from tests.egress.odd_responses import RESPONSES, random_answers
 from tests.egress.receiver import Peer, Receiver, answering_once, ask, make_egress
 from tocsin.egress.connection import Connection
 from tocsin.errors import PlatformError, TemporaryFailure
@@ -108,25 +108,8 @@ async def test_where_packets_end_changes_nothing(name: str) -> None:
             assert _feed([data[:place], data[place:]]) == whole
 
 
-def _random_answers(count: int) -> list[bytes]:
-    """Noise, and valid answers with some bytes changed, doubled or left out."""
-    chance = random.Random(20260102)
-    valid = [data for data in RESPONSES.values() if data]
-    answers = []
-    for _ in range(count):
-        if chance.random() < 0.3:
-            answers.append(chance.randbytes(chance.randrange(2000)))
-            continue
-        data = bytearray(chance.choice(valid))
-        for _ in range(chance.randrange(1, 8)):
-            place = chance.randrange(len(data) + 1)
-            data[place : place + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
-        answers.append(bytes(data))
-    return answers
-
-
 async def test_any_bytes_end_in_an_answer_or_a_failure() -> None:
-    answers = _random_answers(500)
+    answers = random_answers(500)
     waiting = iter(answers)
 
     async def script(peer: Peer) -> None:
@@ -152,7 +135,7 @@ async def test_any_bytes_end_in_an_answer_or_a_failure() -> None:
 
 async def test_random_bytes_in_random_packets_never_crash() -> None:
     chance = random.Random(7)
-    for data in _random_answers(1500):
+    for data in random_answers(1500):
         pieces, place = [], 0
         while place < len(data):
             size = chance.randrange(1, 80)
