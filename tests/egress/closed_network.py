@@ -32,7 +32,9 @@ _SET_UP = f"""
 ip link set lo up &&
 ip address add {OWN}/32 dev lo && ip address add {OWN_V6}/128 dev lo &&
 ip route add local 0.0.0.0/0 dev lo src 127.0.0.1 && ip -6 route add local ::/0 dev lo src ::1 &&
-mount --bind "$0" /etc/resolv.conf && exec "$@"
+mount --bind "$0/resolv.conf" /etc/resolv.conf &&
+{{ ! test -e /etc/nsswitch.conf || mount --bind "$0/nsswitch.conf" /etc/nsswitch.conf; }} &&
+exec "$@"
 """
 _NAMESPACES = ("unshare", "--map-root-user", "--net", "--mount", "sh", "-c", _SET_UP)
 _TIMEOUT_SECONDS = 600  # pytest's own is shorter for what is not long
@@ -42,12 +44,12 @@ def run(
     scenario: str, folder: Path, *, name_server: str = "127.53.0.1", environment: Mapping[str, str] | None = None
 ) -> Any:
     """Run `module:function`, a coroutine function of a folder, in a closed network; answers with what it returns."""
-    with tempfile.NamedTemporaryFile("w", prefix="tocsin-resolv-", suffix=".conf") as resolv:
-        resolv.write(f"nameserver {name_server}\n")
-        resolv.flush()
-        _skip_without_namespaces(resolv.name)
+    with tempfile.TemporaryDirectory(prefix="tocsin-names-") as names:
+        Path(names, "resolv.conf").write_text(f"nameserver {name_server}\n")
+        Path(names, "nsswitch.conf").write_text("hosts: files dns\n")  # others would be asked outside
+        _skip_without_namespaces(names)
         done = subprocess.run(
-            [*_NAMESPACES, resolv.name, sys.executable, "-m", __name__, scenario, str(folder)],
+            [*_NAMESPACES, names, sys.executable, "-m", __name__, scenario, str(folder)],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             capture_output=True,
@@ -59,11 +61,11 @@ def run(
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _skip_without_namespaces(resolv: str) -> None:
+def _skip_without_namespaces(names: str) -> None:
     lacking = [program for program in ("unshare", "ip", "mount") if shutil.which(program) is None]
     if lacking:
         pytest.skip(f"{', '.join(lacking)} is not installed: what may be reached is not tried on a network")
-    done = subprocess.run([*_NAMESPACES, resolv, "true"], check=False, capture_output=True, text=True)
+    done = subprocess.run([*_NAMESPACES, names, "true"], check=False, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(
             f"no closed network can be made here ({done.stderr.strip()}): what may be reached is not tried on it"

@@ -1,6 +1,7 @@
 """URLs that deliveries must never follow, and why: refused as they are spelt, or by what their name resolves to."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -19,7 +20,7 @@ class Hostile(NamedTuple):
 
 
 class HostileName(NamedTuple):
-    """A name that anybody can have in the public DNS, and what it resolves to."""
+    """A name that anybody can have in the public DNS, and what it resolves to; nothing for an address."""
 
     name: str
     addresses: tuple[str, ...]
@@ -156,6 +157,10 @@ NAMES = (
     HostileName("own.example.com", (OWN,), "this machine, though public"),
     HostileName("own6.example.com", (OWN_V6,), "this machine, though public"),
     HostileName("own-mapped.example.com", (f"::ffff:{OWN}",), "this machine, though public"),
+    HostileName(OWN, (), "this machine, which is known when it is dialled"),
+    HostileName(str(int(IPv4Address(OWN))), (), "this machine, in another spelling"),
+    HostileName(f"[{OWN_V6}]", (), "this machine, which is known when it is dialled"),
+    HostileName(f"[::ffff:{OWN}]", (), "this machine, in another spelling"),
     HostileName("loopback6.example.com", ("::1",), "loopback"),
     HostileName("mapped.example.com", ("::ffff:127.0.0.1",), "IPv4-mapped"),
     HostileName("mapped-metadata.example.com", ("::ffff:a9fe:a9fe",), "IPv4-mapped"),
@@ -174,7 +179,7 @@ NAMES = (
     HostileName("b\u00fccher.example.com", ("127.0.0.1",), "an internationalised name"),
     HostileName("LOUD.example.COM", ("127.0.0.1",), "capitals"),
 )
-"""Public names that resolve to no public address: each is looked up, and none of its addresses dialled."""
+"""Public names that resolve to no public address of another machine: looked up, and none of their addresses dialled."""
 
 MIXED = (
     HostileName("mixed.example.com", ("127.0.0.1", PUBLIC), "public and loopback"),

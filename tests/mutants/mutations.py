@@ -13,6 +13,7 @@ RETRY = "tests/test_retry.py"
 SENDING = "tests/test_sending.py"
 SSRF = "tests/egress/test_ssrf.py"
 SIEGE = "tests/egress/test_hostile_urls.py::test_no_hostile_url_reaches_anybody_when_it_is_saved_tested_or_delivered_to"
+HOSTILE = "tests/system/test_hostile_receivers.py"
 CLIENT = "tests/egress/test_client.py"
 DEADLINES = "tests/egress/test_deadlines.py"
 CONTRACT = "tests/platforms/test_contract.py"
@@ -489,6 +490,40 @@ EGRESS_MUTANTS = (
         "        _check_name(host, port, policy)\n",
         "        pass\n",
         (f"{SSRF}::test_a_url_that_must_not_be_reached_is_refused_when_it_is_saved",),
+    ),
+    Mutant(
+        "hidden-names-looked-up",
+        "egress/hosts.py",
+        ', ".invalid", ".onion", ".alt", ".arpa")',
+        ")",
+        (f"{SSRF}::test_a_url_that_must_not_be_reached_is_refused_when_it_is_saved",),
+    ),
+    Mutant(
+        "metadata-opened-by-a-network",
+        "egress/ranges.py",
+        "    if address in _METADATA:\n        return True\n",
+        "",
+        (
+            f"{SSRF}::test_a_metadata_address_is_opened_by_nothing_but_itself",
+            "tests/egress/test_addresses.py::test_the_allow_list_does_not_open",
+        ),
+    ),
+    Mutant(
+        "isatap-taken-for-public",
+        "egress/ranges.py",
+        "    return embedded is None or is_public(embedded)\n",
+        "    return True\n",
+        (f"{SSRF}::test_a_url_that_must_not_be_reached_is_refused_when_it_is_saved",),
+    ),
+    Mutant(
+        "redirects-told-whole",
+        "platforms/base.py",
+        '        told = msgspec.structs.replace(response, body=b"")\n',
+        "        told = response\n",
+        (
+            f"{CONTRACT}::test_of_where_a_redirect_leads_to_the_host_alone_is_told",
+            f"{HOSTILE}::test_a_redirect_is_not_followed_and_of_its_target_the_host_alone_is_on_record",
+        ),
     ),
     Mutant(
         "any-port-on-public-addresses",
