@@ -25,6 +25,7 @@ class Right(StrEnum):
     EVENTS_WRITE = "events:write"
     DELIVERIES_READ = "deliveries:read"
     DELIVERIES_WRITE = "deliveries:write"
+    AUDIT_READ = "audit:read"
 
 
 SCOPES = tuple(right for right in Right if right is not Right.ACCOUNT)
@@ -51,7 +52,7 @@ _OF_ALL = frozenset(
 _OF_OWNER = frozenset(Right)
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.OWNER: _OF_OWNER,
-    Role.COLLABORATOR: _OF_OWNER - {Right.APPS_WRITE},
+    Role.COLLABORATOR: _OF_OWNER - {Right.APPS_WRITE, Right.AUDIT_READ},
     Role.LIMITED: _OF_ALL,
 }
 

@@ -7,11 +7,14 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import argon2
 import sqlalchemy as sa
 import structlog
 
+from tocsin.audit import Action, Note, identify
 from tocsin.clock import Clock
 from tocsin.credentials import hash_secret
 from tocsin.errors import InvalidInput, NotAuthenticated, NotFound
@@ -23,6 +26,7 @@ from tocsin.platforms.settings import mail_address
 from tocsin.store import codes as code_verbs
 from tocsin.store import collaborators as collaborator_verbs
 from tocsin.store import users as user_verbs
+from tocsin.store.audit import with_note
 from tocsin.store.events import add_event
 from tocsin.store.port import Dispatch, NewEvent, Store
 from tocsin.store.sessions import change_password
@@ -80,6 +84,7 @@ class Accounts:
         if user is None or password_hash is None or not is_right:
             LOG.info("sign_in.refused", address=address)
             raise NotAuthenticated("the username or the password is wrong")
+        identify(user)
         return user
 
     async def add_user(
@@ -99,7 +104,8 @@ class Accounts:
             created_at=self._clock.now(),
         )
         password_hash = None if password is None else await self._hash(password)
-        await self._store.write(self._add_user, user, password_hash)
+        note = self._note(Action.USER_ADDED, user, email=email, is_admin=is_admin)
+        await self._store.write(with_note(partial(self._add_user, user=user, password_hash=password_hash), note))
         return user
 
     def _add_user(self, connection: sa.Connection, user: User, password_hash: str | None) -> None:
@@ -126,7 +132,8 @@ class Accounts:
         """Change a password; every session ends by this, but for one. Raises InvalidInput for one that is too short."""
         _check_password(password)
         password_hash = await self._hash(password)
-        await self._store.write(change_password, user.id, password_hash, keep_session=keep_session)
+        change = partial(change_password, user_id=user.id, password_hash=password_hash, keep_session=keep_session)
+        await self._store.write(with_note(change, self._note(Action.PASSWORD_SET, user)))
 
     async def has_password(self, user: User) -> bool:
         found = await self._store.read(user_verbs.find_password_hash, user.username)
@@ -136,9 +143,14 @@ class Accounts:
         """The secret of a link that signs this user in, once and within ten minutes."""
         secret = secrets.token_urlsafe(32)
         now = self._clock.now()
-        await self._store.write(
-            user_verbs.add_link, user.id, hash_secret(secret), expires_at=now + LINK_LIFETIME, now=now
+        change = partial(
+            user_verbs.add_link,
+            user_id=user.id,
+            secret_hash=hash_secret(secret),
+            expires_at=now + LINK_LIFETIME,
+            now=now,
         )
+        await self._store.write(with_note(change, self._note(Action.LINK_MADE, user)))
         return secret
 
     async def take_link(self, secret: str, *, address: str = "") -> User:
@@ -147,6 +159,7 @@ class Accounts:
         if user is None:
             LOG.info("sign_in.refused", address=address)
             raise NotAuthenticated("this sign-in link was used or is too old: ask for a new one")
+        identify(user)
         return user
 
     @property
@@ -185,12 +198,16 @@ class Accounts:
         if user is None:
             LOG.info("sign_in.refused", address=address)
             raise NotAuthenticated("the code is wrong, was used, or is too old")
+        identify(user)
         return user
 
     async def finish(self) -> None:
         """Let mails go that are under way; before the connections to the mail server are closed."""
         if self._letters is not None:
             await self._letters.finish()
+
+    def _note(self, action: Action, user: User, **details: Any) -> Note:
+        return Note(action=action, at=self._clock.now(), object_id=user.id, object_name=user.username, details=details)
 
     async def _hash(self, password: str) -> str:
         async with self._hashing:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from tocsin.audit import Action, Note
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock
 from tocsin.dates import parse_duration
@@ -17,6 +18,7 @@ from tocsin.ingest import Ingest
 from tocsin.model import Alert, App, User
 from tocsin.notifier_rules import is_printable
 from tocsin.store import alerts as verbs
+from tocsin.store.audit import with_note
 from tocsin.store.port import Store
 
 MAX_CONTAINER_TYPE_LENGTH = 255
@@ -71,19 +73,28 @@ class Alerts:
             "send_when_below": alert.send_when_below,
         }
         event = self._ingest.own_event(event_type="new_alert", type_data=told, user=user, app=app)
-        await self._ingest.write(partial(_add, alert=alert), event)
+        await self._ingest.write(with_note(partial(_add, alert=alert), self._note(Action.ALERT_ADDED, alert)), event)
         return alert
 
     async def edit(self, app: App, alert_id: str, wish: AlertWish) -> Alert:
         """Change what is given; the catalogue knows no event that tells of it."""
         given = self._given(wish) | {"updated_at": self._clock.now()}
-        return await self._store.write(_edit, app.id, alert_id, given)
+        before = await self.get(app, alert_id)
+        change = partial(_edit, app_id=app.id, alert_id=alert_id, given=given)
+        return await self._store.write(with_note(change, self._note(Action.ALERT_CHANGED, before, sorted(given))))
 
     async def remove(self, app: App, user: User, alert_id: str) -> None:
         alert = await self.get(app, alert_id)
         told = {"alert_id": alert.id, "container_type": alert.container_type, "metric": alert.metric}
         event = self._ingest.own_event(event_type="delete_alert", type_data=told, user=user, app=app)
-        await self._ingest.write(partial(verbs.remove_alert, app_id=app.id, alert_id=alert_id), event)
+        change = partial(verbs.remove_alert, app_id=app.id, alert_id=alert_id)
+        await self._ingest.write(with_note(change, self._note(Action.ALERT_REMOVED, alert)), event)
+
+    def _note(self, action: Action, alert: Alert, fields: Sequence[str] = ()) -> Note:
+        details: dict[str, Any] = {"metric": alert.metric, "container_type": alert.container_type}
+        if fields:
+            details["fields"] = [name for name in fields if name != "updated_at"]
+        return Note(action=action, at=self._clock.now(), app_id=alert.app_id, object_id=alert.id, details=details)
 
     def _given(self, wish: AlertWish) -> dict[str, Any]:
         """The fields that are given, as an alert holds them. Raises InvalidInput that names all that are wrong."""

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
 from tocsin.access import Access, Principal
 from tocsin.accounts import check_email, described
+from tocsin.audit import Action, Note
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock
 from tocsin.errors import InvalidInput, NotAllowed, NotFound
@@ -20,6 +22,7 @@ from tocsin.store import apps as app_verbs
 from tocsin.store import collaborators as collaborator_verbs
 from tocsin.store import users as user_verbs
 from tocsin.store import variables as variable_verbs
+from tocsin.store.audit import with_note
 from tocsin.store.events import with_event
 from tocsin.store.port import Dispatch, Store
 from tocsin.store.variables import Variable
@@ -90,10 +93,9 @@ class Apps:
             await self._store.read(app_verbs.refuse_taken, name)
             return app
         notifier = default_notifier(app, self._catalogue, now)
-        await self._ingest.write(
-            partial(app_verbs.add_app, app=app, first_notifier=notifier),
-            self._ingest.own_event(event_type="new_app", type_data={}, user=user, app=app),
-        )
+        change = partial(app_verbs.add_app, app=app, first_notifier=notifier)
+        event = self._ingest.own_event(event_type="new_app", type_data={}, user=user, app=app)
+        await self._ingest.write(with_note(change, self._note(Action.APP_ADDED, app, owner=user.username)), event)
         return app
 
     async def rename_app(self, user: User, app: App, name: str, *, field: str = "name") -> App:
@@ -106,7 +108,8 @@ class Apps:
         event = self._ingest.own_event(event_type="rename_app", type_data=type_data, user=user, app=renamed)
         change = partial(app_verbs.rename_app, app_id=app.id, name=name, at=renamed.updated_at)
         try:
-            await self._ingest.write(change, event)
+            note = self._note(Action.APP_RENAMED, renamed, old_name=app.name)
+            await self._ingest.write(with_note(change, note), event)
         except InvalidInput as error:
             raise InvalidInput({field: error.fields["name"]}) from None
         self._forget(app)
@@ -117,7 +120,8 @@ class Apps:
         if current_name and current_name != app.name:
             raise InvalidInput({"current_name": ["is not the name of this app"]})
         event = self._ingest.own_event(event_type="delete_app", type_data={}, user=user, app=app)
-        await self._store.write(app_verbs.remove_app, app.id, event, self._dispatch)
+        change = partial(app_verbs.remove_app, app_id=app.id, last_event=event, dispatch=self._dispatch)
+        await self._store.write(with_note(change, self._note(Action.APP_REMOVED, app)))
         self._forget(app)
 
     def _forget(self, app: App) -> None:
@@ -146,7 +150,7 @@ class Apps:
             created_at=self._clock.now(),
         )
         change = partial(collaborator_verbs.add_collaborator, collaborator=collaborator)
-        await self._tell("new_collaborator", user, app, collaborator, change, accepted_by=known)
+        await self._tell(Action.COLLABORATOR_ADDED, "new_collaborator", user, app, collaborator, change, known)
         return collaborator
 
     async def limit_collaborator(self, user: User, app: App, collaborator_id: str, *, is_limited: bool) -> Collaborator:
@@ -156,7 +160,7 @@ class Apps:
             return before
         after = msgspec.structs.replace(before, is_limited=is_limited)
         change = partial(collaborator_verbs.limit_collaborator, collaborator=after)
-        await self._tell("change_collaborator_role", user, app, after, change)
+        await self._tell(Action.COLLABORATOR_CHANGED, "change_collaborator_role", user, app, after, change)
         return after
 
     async def remove_collaborator(self, user: User, app: App, collaborator_id: str, *, is_owner: bool) -> None:
@@ -165,10 +169,11 @@ class Apps:
         if collaborator.user_id != user.id and not is_owner:
             raise NotAllowed("only the owner of the app may stop sharing it with others")
         change = partial(collaborator_verbs.remove_collaborator, collaborator_id=collaborator_id)
-        await self._tell("delete_collaborator", user, app, collaborator, change)
+        await self._tell(Action.COLLABORATOR_REMOVED, "delete_collaborator", user, app, collaborator, change)
 
     async def _tell(
         self,
+        action: Action,
         event_type: str,
         user: User,
         app: App,
@@ -176,18 +181,36 @@ class Apps:
         change: "partial[None]",
         accepted_by: User | None = None,
     ) -> None:
-        """Write a change of a collaborator with its event, and a second event when an invitation needs no waiting."""
+        """Write a change of a collaborator with its event and its entry in the audit log.
+
+        A second event comes when an invitation needs no waiting.
+        """
+        details = {"email": collaborator.email, "is_limited": collaborator.is_limited}
+        note = self._note(action, app, (collaborator.id, collaborator.username or None), **details)
+        noted = with_note(change, note)
         type_data = {"collaborator": described(collaborator, inviter=user)}
         event = self._ingest.own_event(event_type=event_type, type_data=type_data, user=user, app=app)
         if accepted_by is None:
-            await self._ingest.write(change, event)
+            await self._ingest.write(noted, event)
         else:
             accepted = self._ingest.own_event(
                 event_type="accept_collaborator", type_data=type_data, user=accepted_by, app=app
             )
-            both = partial(with_event, change=change, event=event, dispatch=self._dispatch)
+            both = partial(with_event, change=noted, event=event, dispatch=self._dispatch)
             await self._ingest.write(both, accepted)
         self._forget(app)
+
+    def _note(self, action: Action, app: App, about: tuple[str, str | None] | None = None, **details: Any) -> Note:
+        """An entry of the audit log, about the object with this id and name; without one, about the app."""
+        object_id, name = about or (app.id, app.name)
+        return Note(
+            action=action,
+            at=self._clock.now(),
+            app_id=app.id,
+            object_id=object_id,
+            object_name=name,
+            details=details,
+        )
 
     async def _get_collaborator(self, app: App, collaborator_id: str) -> Collaborator:
         found = await self._store.read(collaborator_verbs.find_collaborator, app.id, collaborator_id)
@@ -204,16 +227,20 @@ class Apps:
             raise InvalidInput({"variables": [f"must be at most {MAX_VARIABLES}"]})
         for name, value in given:
             _check_variable(name, value)
-        return await self._store.write(variable_verbs.set_variables, app.id, given)
+        change = partial(variable_verbs.set_variables, app_id=app.id, given=given)
+        note = self._note(Action.VARIABLES_SET, app, names=[name for name, _ in given])
+        return await self._store.write(with_note(change, note))
 
     async def edit_variable(self, app: App, variable_id: str, value: str) -> Variable:
         """Raises InvalidInput, NotFound."""
         _check_variable("NAME", value)
-        return await self._store.write(variable_verbs.edit_variable, app.id, variable_id, value)
+        change = partial(variable_verbs.edit_variable, app_id=app.id, variable_id=variable_id, value=value)
+        return await self._store.write(with_note(change, self._note(Action.VARIABLES_SET, app, (variable_id, None))))
 
     async def remove_variable(self, app: App, variable_id: str) -> None:
         """Raises NotFound."""
-        await self._store.write(variable_verbs.remove_variable, app.id, variable_id)
+        change = partial(variable_verbs.remove_variable, app_id=app.id, variable_id=variable_id)
+        await self._store.write(with_note(change, self._note(Action.VARIABLE_REMOVED, app, (variable_id, None))))
 
 
 def check_app_name(name: str, field: str) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
+from tocsin.audit import SYSTEM, Action, Note
 from tocsin.clock import Clock
 from tocsin.dates import format_instant
 from tocsin.dispatch import Dispatcher
@@ -26,6 +27,7 @@ from tocsin.model import Notifier
 from tocsin.platforms.base import Platform
 from tocsin.platforms.settings import mask_settings
 from tocsin.store.apps import find_app_by_id
+from tocsin.store.audit import add_note
 from tocsin.store.events import add_event
 from tocsin.store.lives import add_mail_to_owner, change_life
 from tocsin.store.port import Store
@@ -118,6 +120,8 @@ class Care:
                 add_mail_to_owner(
                     connection, event, app, expires_at=now + self._dispatch.lifetime("email", expires_after=None)
                 )
+        if event_type == "notifier_disabled":
+            add_note(connection, _disabled(now_is, now))
         return changed
 
     def _told_of(self, before: Notifier, now_is: Notifier, finding: Finding) -> dict[str, Any]:
@@ -133,3 +137,15 @@ class Care:
             "since": None if since is None else format_instant(since),
         }
         return {name: value for name, value in facts.items() if value is not None}
+
+
+def _disabled(notifier: Notifier, at: datetime) -> Note:
+    return Note(
+        action=Action.NOTIFIER_DISABLED,
+        at=at,
+        app_id=notifier.app_id,
+        object_id=notifier.id,
+        object_name=notifier.name,
+        details={"why": notifier.state_reason},
+        by=SYSTEM,
+    )

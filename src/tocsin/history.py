@@ -2,10 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import msgspec
 
+from tocsin.audit import Action, Note
 from tocsin.clock import Clock
+from tocsin.dates import format_instant
 from tocsin.errors import Conflict, InvalidInput, NotFound
 from tocsin.ids import new_uuid7
 from tocsin.model import App, Attempt, Delivery, DeliveryReason, DeliveryState, Notifier, User
@@ -17,6 +21,7 @@ from tocsin.store import deliveries as delivery_verbs
 from tocsin.store import events as event_verbs
 from tocsin.store import notifiers as notifier_verbs
 from tocsin.store import replays, timeline
+from tocsin.store.audit import add_note, with_note
 from tocsin.store.deliveries import UNDELIVERED, DeliveryFilter
 from tocsin.store.known import find_known
 from tocsin.store.port import Store
@@ -124,7 +129,10 @@ class History:
         check_active(target)
         now = self._clock.now()
         expires_at = now + self.lifetime(target)
-        new_id = await self._store.write(replays.replay, delivery, target.id, at=now, expires_at=expires_at)
+        change = partial(replays.replay, delivery=delivery, notifier_id=target.id, at=now, expires_at=expires_at)
+        details = {"event_id": delivery.event_id, "to": target.id}
+        note = Note(action=Action.DELIVERY_REPLAYED, at=now, app_id=app.id, object_id=delivery_id, details=details)
+        new_id = await self._store.write(with_note(change, note))
         return self._shown(await self._find_delivery(app, new_id))
 
     async def recover(
@@ -172,8 +180,27 @@ class History:
         own = target.rate_per_second or self._platforms[target.platform].rate_per_second
         rate = min(asked, own or asked)
         pace = Pace(gap=timedelta(seconds=1 / rate), lifetime=self.lifetime(target))
+        if not wish.is_dry_run:
+            await self._store.write(add_note, self._note(app, notifier_id, target, wish))
         made = await (self._foresee(chosen, pace) if wish.is_dry_run else self._replay(chosen, pace))
         return Replayed(count=made.count, rate_per_second=rate, last_attempt_at=made.last_attempt_at)
+
+    def _note(self, app: App, notifier_id: str, target: Notifier, wish: ReplayWish) -> Note:
+        details: dict[str, Any] = {
+            "to": target.id,
+            "since": format_instant(wish.since),
+            "until": wish.until and format_instant(wish.until),
+            "types": sorted(wish.types),
+            "states": sorted(wish.states),
+            "reasons": sorted(wish.reasons),
+        }
+        return Note(
+            action=Action.DELIVERIES_REPLAYED,
+            at=self._clock.now(),
+            app_id=app.id,
+            object_id=notifier_id,
+            details={name: value for name, value in details.items() if value},
+        )
 
     def lifetime(self, notifier: Notifier) -> timedelta:
         """How long a delivery is kept trying: as long as the notifier says, or else its platform."""

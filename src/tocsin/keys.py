@@ -2,7 +2,10 @@
 
 import msgspec
 
+from tocsin.audit import Action, Note
+from tocsin.clock import Clock
 from tocsin.sealing import Sealer
+from tocsin.store.audit import add_note
 from tocsin.store.port import Store
 from tocsin.store.sealed import SEALED, reseal
 
@@ -17,8 +20,9 @@ class Resealed(msgspec.Struct, frozen=True):
 class Keys:
     """The verb over the keys of secrets at rest."""
 
-    def __init__(self, *, store: Store, sealer: Sealer) -> None:
+    def __init__(self, *, store: Store, clock: Clock, sealer: Sealer) -> None:
         self._store = store
+        self._clock = clock
         self._sealer = sealer
 
     async def rotate(self) -> Resealed:
@@ -29,4 +33,7 @@ class Keys:
             while last_id is not None:
                 count, last_id = await self._store.write(reseal, column, last_id)
                 total += count
+        # From this entry on, and so for all before it, the audit log is vouched for by the first key.
+        note = Note(action=Action.KEYS_ROTATED, at=self._clock.now(), object_id=self._sealer.key_id)
+        await self._store.write(add_note, note)
         return Resealed(total, self._sealer.key_id)

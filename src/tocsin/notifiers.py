@@ -3,13 +3,16 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from tocsin.audit import Action, Note, changed
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock
+from tocsin.dates import format_instant
 from tocsin.errors import Conflict, InvalidInput, NotFound
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Ingest
@@ -34,6 +37,7 @@ from tocsin.rotation import SigningSecrets, rotated, secrets_of, without_previou
 from tocsin.store import alerts as alert_verbs
 from tocsin.store import members as member_verbs
 from tocsin.store import notifiers as verbs
+from tocsin.store.audit import add_note, with_note
 from tocsin.store.port import NewEvent, Store
 
 Probe = Callable[[Notifier, bytes, str], Awaitable[Attempt]]
@@ -80,7 +84,8 @@ class Notifiers:
         notifier = self._rules.new(app, wish, at=self._clock.now())
         await self._check_members(app, notifier)
         event = self._event("new_notifier", notifier, app, user)
-        await self._ingest.write(partial(verbs.add_notifier, notifier=notifier), event)
+        note = self._note(Action.NOTIFIER_ADDED, notifier, self._told(notifier))
+        await self._ingest.write(with_note(partial(verbs.add_notifier, notifier=notifier), note), event)
         return self._shown(notifier)
 
     async def edit(self, app: App, user: User, notifier_id: str, wish: NotifierWish) -> Notifier:
@@ -89,7 +94,9 @@ class Notifiers:
             if wish.type_data:
                 await self._check_members(app, after)
             event = self._event("edit_notifier", after, app, user)
-            return await self._ingest.write(partial(verbs.change_notifier, before=before, after=after), event)
+            note = self._note(Action.NOTIFIER_CHANGED, after, self._changed(before, after))
+            change = partial(verbs.change_notifier, before=before, after=after)
+            return await self._ingest.write(with_note(change, note), event)
 
         return await self._change(app, notifier_id, store)
 
@@ -97,7 +104,8 @@ class Notifiers:
         """Take a notifier away: what waits for it is cancelled, and alert rules no longer name it."""
         notifier = await self._find(app, notifier_id)
         event = self._event("delete_notifier", notifier, app, user)
-        await self._ingest.write(partial(_remove, notifier=notifier, at=self._clock.now()), event)
+        change = partial(_remove, notifier=notifier, at=self._clock.now())
+        await self._ingest.write(with_note(change, self._note(Action.NOTIFIER_REMOVED, notifier)), event)
 
     async def pause(self, app: App, notifier_id: str, *, until: datetime | None = None) -> Notifier:
         """Hold deliveries back, without end or until a time; they are sent after `resume`."""
@@ -109,11 +117,13 @@ class Notifiers:
             state = {"state": NotifierState.PAUSED, "state_reason": "paused by its owner", "held_until": until}
             return msgspec.structs.replace(notifier, **state)
 
-        return await self._restate(app, notifier_id, paused)
+        details = {"until": None if until is None else format_instant(until)}
+        return await self._restate(app, notifier_id, paused, Action.NOTIFIER_PAUSED, details)
 
     async def resume(self, app: App, notifier_id: str) -> Notifier:
         """Send what waits, whether its owner, its receiver or failures held it back; nothing for one that is off."""
-        return await self._restate(app, notifier_id, lambda notifier: freed(notifier, self._clock.now()))
+        now = self._clock.now()
+        return await self._restate(app, notifier_id, lambda notifier: freed(notifier, now), Action.NOTIFIER_RESUMED)
 
     async def resume_due(self) -> None:
         """Resume the notifiers whose pause or hold is over."""
@@ -126,7 +136,9 @@ class Notifiers:
 
     async def secrets(self, app: App, notifier_id: str) -> SigningSecrets:
         """What its requests are verified with. Raises NotFound for platforms that do not sign."""
-        return secrets_of(self._signing(await self._find(app, notifier_id)), self._clock.now())
+        notifier = self._signing(await self._find(app, notifier_id))
+        await self._store.write(add_note, self._note(Action.SECRET_READ, notifier))
+        return secrets_of(notifier, self._clock.now())
 
     async def rotate_secret(
         self, app: App, notifier_id: str, *, algorithm: Algorithm | None = None, revoke_now: bool = False
@@ -137,11 +149,17 @@ class Notifiers:
             signing, now = self._signing(notifier), self._clock.now()
             return rotated(signing, algorithm=algorithm, revoke_now=revoke_now, at=now)
 
-        return secrets_of(await self._restate(app, notifier_id, change), self._clock.now())
+        details = {"algorithm": algorithm, "revoke_now": revoke_now}
+        after = await self._restate(app, notifier_id, change, Action.SECRET_ROTATED, details)
+        return secrets_of(after, self._clock.now())
 
     async def revoke_previous_secret(self, app: App, notifier_id: str) -> None:
         """Sign with the present secret alone from the next attempt on; harmless when that is so already."""
-        await self._restate(app, notifier_id, lambda each: without_previous(self._signing(each), self._clock.now()))
+
+        def change(notifier: Notifier) -> Notifier:
+            return without_previous(self._signing(notifier), self._clock.now())
+
+        await self._restate(app, notifier_id, change, Action.SECRET_REVOKED)
 
     async def test(self, app: App, user: User, notifier_id: str) -> tuple[Delivery, Attempt]:
         """Send a made-up event once, now, whatever the notifier's state; neither is kept."""
@@ -155,6 +173,9 @@ class Notifiers:
             attempt = await self._probe(notifier, event.body, delivery_id)
         else:
             attempt = _not_made(f"{waits_for} is not set", started_at)
+        await self._store.write(
+            add_note, self._note(Action.NOTIFIER_TESTED, notifier, {"outcome": attempt.outcome.value})
+        )
         is_delivered = attempt.outcome is AttemptOutcome.DELIVERED
         delivery = Delivery(
             id=delivery_id,
@@ -179,9 +200,18 @@ class Notifiers:
             raise NotFound("notifier")
         return notifier
 
-    async def _restate(self, app: App, notifier_id: str, change: Callable[[Notifier], Notifier]) -> Notifier:
+    async def _restate(
+        self,
+        app: App,
+        notifier_id: str,
+        change: Callable[[Notifier], Notifier],
+        action: Action,
+        details: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Notifier:
         async def store(before: Notifier) -> Notifier:
-            return await self._store.write(verbs.change_notifier, before, change(before))
+            after = change(before)
+            written = partial(verbs.change_notifier, before=before, after=after)
+            return await self._store.write(with_note(written, self._note(action, after, details)))
 
         return await self._change(app, notifier_id, store)
 
@@ -210,13 +240,28 @@ class Notifiers:
         return notifier
 
     def _event(self, event_type: str, notifier: Notifier, app: App, user: User) -> NewEvent:
-        platform = self.platforms[notifier.platform]
-        return self._ingest.own_event(
-            event_type=event_type, type_data=self._told(notifier, platform), user=user, app=app
+        return self._ingest.own_event(event_type=event_type, type_data=self._told(notifier), user=user, app=app)
+
+    def _note(self, action: Action, notifier: Notifier, details: Mapping[str, Any] = MappingProxyType({})) -> Note:
+        return Note(
+            action=action,
+            at=self._clock.now(),
+            app_id=notifier.app_id,
+            object_id=notifier.id,
+            object_name=notifier.name,
+            details=details,
         )
 
-    def _told(self, notifier: Notifier, platform: Platform) -> dict[str, Any]:
+    def _changed(self, before: Notifier, after: Notifier) -> dict[str, Any]:
+        """What an edit changed, as the audit log tells it: a secret that is another is named, and shown masked."""
+        found = changed(self._told(before), self._told(after))
+        names = {*before.type_data, *after.type_data}
+        others = sorted(name for name in names if before.type_data.get(name) != after.type_data.get(name))
+        return found | ({"settings": others} if others else {})
+
+    def _told(self, notifier: Notifier) -> dict[str, Any]:
         """What events tell of a notifier: its settings with secrets masked."""
+        platform = self.platforms[notifier.platform]
         selected = (self.catalogue.event_type_by_id(each) for each in notifier.selected_event_ids)
         return {
             "notifier_id": notifier.id,

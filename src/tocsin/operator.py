@@ -3,6 +3,8 @@
 Commands are values, so that one line of JSON can hand them over (`control`). The answer is what is printed.
 """
 
+import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
@@ -11,12 +13,20 @@ import msgspec
 import structlog
 
 from tocsin import __version__
+from tocsin.dates import format_instant
 from tocsin.errors import NotFound, RequestError, TocsinError
 
 if TYPE_CHECKING:
     # Whoever asks a running server needs none of this, and starts the sooner.
+    from tocsin.audit import Entry
     from tocsin.model import User
+    from tocsin.store.audit import Head
     from tocsin.verbs import Verbs
+
+MAX_LINE = 500
+"""Characters of an entry of the audit log that are printed."""
+
+_HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})", re.ASCII)
 
 LOG = structlog.get_logger("tocsin.operator")
 
@@ -63,11 +73,24 @@ class AddApp(_Command, frozen=True, tag="add_app"):
     owner: str
 
 
+class VerifyAudit(_Command, frozen=True, tag="verify_audit"):
+    """Asks whether the audit log is as it was written; `head` is one that was printed before."""
+
+    head: str | None = None
+
+
+class ListAudit(_Command, frozen=True, tag="list_audit"):
+    """Asks for the newest entries of the audit log, of one app or of all."""
+
+    app: str | None = None
+    limit: int = 20
+
+
 class RotateKeys(_Command, frozen=True, tag="rotate_keys"):
     """Asks that every secret be sealed with the first key."""
 
 
-Command = Examine | Migrate | AddUser | SetPassword | AddLink | AddToken | AddApp | RotateKeys
+Command = Examine | Migrate | AddUser | SetPassword | AddLink | AddToken | AddApp | RotateKeys | VerifyAudit | ListAudit
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +118,12 @@ class Operator:
 
     async def carry_out(self, command: Command) -> str:
         """What the command prints, without the end of its line. Raises TocsinError with a sentence."""
+        from tocsin.audit import OPERATOR, acting  # noqa: PLC0415 - whoever asks a running server needs none of it
+
+        with acting(OPERATOR):
+            return await self._carry_out(command)
+
+    async def _carry_out(self, command: Command) -> str:
         accounts, apps = self._verbs.accounts, self._verbs.apps
         match command:
             case Examine():
@@ -119,9 +148,18 @@ class Operator:
                 return await self._add_token(command)
             case AddApp():
                 return (await apps.add_app(await self._user(command.owner), command.name)).id
+            case _:
+                return await self._look_after(command)
+
+    async def _look_after(self, command: RotateKeys | VerifyAudit | ListAudit) -> str:
+        match command:
             case RotateKeys():
                 resealed = await self._verbs.keys.rotate()
                 return f"{resealed.count} secrets were sealed anew; all are sealed with the key {resealed.key_id}"
+            case VerifyAudit():
+                return str(await self._verbs.audit.verify(None if command.head is None else _read_head(command.head)))
+            case ListAudit():
+                return await self._list_audit(command)
             case _:
                 assert_never(command)
 
@@ -141,6 +179,10 @@ class Operator:
         wish = TokenWish(name=command.name, scopes=command.scopes, app_ids=app_ids, lifetime=lifetime)
         return (await tokens.add(user, wish)).secret
 
+    async def _list_audit(self, command: ListAudit) -> str:
+        entries = await self._verbs.audit.list_newest(limit=command.limit, app=command.app)
+        return "\n".join(map(_line, reversed(entries)))
+
     async def _user(self, name: str) -> "User":
         try:
             return await self._verbs.accounts.get_user(name)
@@ -159,6 +201,24 @@ class Operator:
             LOG.exception("operator.crashed")
             reply = Reply(error="the running server failed to do this: see its log")
         return msgspec.json.encode(reply)
+
+
+def _read_head(text: str) -> "Head":
+    from tocsin.store.audit import Head  # noqa: PLC0415 - whoever asks a running server needs none of it
+
+    match = _HEAD.fullmatch(text)
+    if match is None:
+        raise RequestError("--head is a number, a colon and 64 hexadecimal digits, as verify prints it")
+    return Head(int(match[1]), bytes.fromhex(match[2]))
+
+
+def _line(entry: "Entry") -> str:
+    """An entry as a line of text: what others named is escaped, so that it stays one line."""
+    who = entry.username or entry.actor
+    where = f" from {entry.address}" if entry.address else ""
+    about = json.dumps(entry.object_name) if entry.object_name else entry.object_id or ""
+    line = f"{entry.number} {format_instant(entry.at)} {who}{where} {entry.action} {about} {entry.details}"
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}..."
 
 
 _DECODER: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)

@@ -1,5 +1,6 @@
 """Sealing what a copy of the database must not tell: AES-256-GCM, with keys that the database does not hold."""
 
+import hmac
 import os
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -13,6 +14,8 @@ MARK = "sealed1"
 
 NONCE_BYTES = 12
 """Random ones, so that one key is good for 2^32 values (NIST SP 800-38D, 8.3)."""
+
+_SIGNING = b"tocsin signatures"
 
 
 class Unsealable(ValueError):
@@ -28,6 +31,7 @@ class Sealer:
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """`keys` are 32 bytes each, by their ids, the one to seal with first."""
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._signing_keys = {key_id: hmac.digest(key, _SIGNING, "sha256") for key_id, key in keys.items()}
         self.key_ids = tuple(self._ciphers)
         self.key_id = self.key_ids[0]
 
@@ -52,6 +56,15 @@ class Sealer:
             return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(key_id, place)).decode()
         except (Base64Error, InvalidTag, ValueError):
             raise Unsealable(f"{place} was changed, or sealed for another place") from None
+
+    def sign(self, message: bytes) -> bytes:
+        """A signature (32 bytes) that only the first key makes: HMAC-SHA256, with a key derived from it."""
+        return hmac.digest(self._signing_keys[self.key_id], message, "sha256")
+
+    def has_signed(self, key_id: str, message: bytes, signature: bytes) -> bool | None:
+        """Whether a key made this signature; None when that key is not here."""
+        key = self._signing_keys.get(key_id)
+        return None if key is None else hmac.compare_digest(hmac.digest(key, message, "sha256"), signature)
 
     def is_current(self, sealed: str) -> bool:
         """Whether it is sealed with the first key."""

@@ -2,16 +2,19 @@
 
 import secrets
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 import structlog
 
+from tocsin.audit import Action, Note, identify
 from tocsin.clock import Clock
 from tocsin.credentials import hash_secret
-from tocsin.errors import NotFound, StoreError
+from tocsin.errors import StoreError
 from tocsin.ids import new_uuid7
 from tocsin.model import Session, User
 from tocsin.store import sessions as session_verbs
+from tocsin.store.audit import with_note
 from tocsin.store.port import Store
 
 LOG = structlog.get_logger()
@@ -55,7 +58,8 @@ class Sessions:
             device=_printable(device),
         )
         old = None if replaces is None else hash_secret(replaces)
-        await self._store.write(session_verbs.add_session, session, hash_secret(secret), replaces=old)
+        change = partial(session_verbs.add_session, session=session, secret_hash=hash_secret(secret), replaces=old)
+        await self._store.write(with_note(change, self._note(Action.SIGNED_IN, user, session.id)))
         LOG.info("session.began", user_id=user.id, session_id=session.id)
         return secret
 
@@ -66,6 +70,7 @@ class Sessions:
         if found is None:
             return None
         session, user = found
+        identify(user)
         if now - session.last_used_at >= NOTE_USE_EVERY:
             await self._note_use(session, now)
         return SignedIn(session, user)
@@ -84,13 +89,18 @@ class Sessions:
 
     async def end(self, user: User, session_id: str) -> None:
         """Raises NotFound."""
-        if not await self._store.write(session_verbs.remove_session, user.id, session_id):
-            raise NotFound("session")
+        change = partial(session_verbs.remove_session, user_id=user.id, session_id=session_id)
+        await self._store.write(with_note(change, self._note(Action.SIGNED_OUT, user, session_id)))
         LOG.info("session.ended", user_id=user.id, session_id=session_id)
 
     async def end_others(self, user: User, keep: Session) -> None:
-        await self._store.write(session_verbs.remove_other_sessions, user.id, keep.id)
+        change = partial(session_verbs.remove_other_sessions, user_id=user.id, keep=keep.id)
+        await self._store.write(with_note(change, self._note(Action.SIGNED_OUT, user, "others")))
         LOG.info("session.others_ended", user_id=user.id, session_id=keep.id)
+
+    def _note(self, action: Action, user: User, session: str) -> Note:
+        details = {"session": session}
+        return Note(action=action, at=self._clock.now(), object_id=user.id, object_name=user.username, details=details)
 
 
 def _printable(device: str) -> str:

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE_SECONDS
     delivery_timeout: float = 15.0
     retention_days: int = 30
+    audit_retention_days: int = 365
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -194,6 +195,7 @@ _READERS = {
     "TOCSIN_RETRY_SCHEDULE": _schedule,
     "TOCSIN_DELIVERY_TIMEOUT": _timeout,
     "TOCSIN_RETENTION_DAYS": _days,
+    "TOCSIN_AUDIT_RETENTION_DAYS": _days,
     "TOCSIN_LOG_FORMAT": _choice,
     "TOCSIN_LOG_LEVEL": _choice,
 }

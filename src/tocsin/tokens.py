@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from tocsin.access import SCOPES, Principal, Right
+from tocsin.audit import Action, Note, identify
 from tocsin.clock import Clock
 from tocsin.credentials import (
     PREFIX,
@@ -26,7 +27,8 @@ from tocsin.ingest import Ingest
 from tocsin.model import Token, User
 from tocsin.remembered import Remembered
 from tocsin.store import tokens as token_verbs
-from tocsin.store.port import NewEvent, Store
+from tocsin.store.audit import with_note
+from tocsin.store.port import Store
 
 LOG = structlog.get_logger()
 
@@ -96,7 +98,9 @@ class Tokens:
         """
         if authorization is None:
             raise NotAuthenticated
-        return await self._principals.find(authorization, partial(self._look_up, authorization))
+        principal = await self._principals.find(authorization, partial(self._look_up, authorization))
+        identify(principal.user, principal.token_id)
+        return principal
 
     def known(self, authorization: str | None) -> Principal | None:
         """As `authenticate`, when that was answered a moment ago."""
@@ -211,7 +215,7 @@ class Tokens:
             expires_at=wish.expires_at,
         )
         change = partial(token_verbs.add_token, token=token, secret_hash=hash_secret(secret))
-        await self._ingest.write(change, self._token_event("new_token", user, token))
+        await self._change(change, "new_token", Action.TOKEN_ADDED, user, token)
         return NewToken(token, secret)
 
     async def renew(self, user: User, token_id: str) -> NewToken:
@@ -219,7 +223,7 @@ class Tokens:
         token = await self.get(user, token_id)
         secret = new_secret()
         change = partial(token_verbs.renew_token, token=token, secret_hash=hash_secret(secret))
-        await self._ingest.write(change, self._token_event("regenerate_token", user, token))
+        await self._change(change, "regenerate_token", Action.TOKEN_RENEWED, user, token)
         self._principals.drop(lambda principal: principal.token_id == token_id)
         return NewToken(msgspec.structs.replace(token, last_used_at=None), secret)
 
@@ -227,12 +231,16 @@ class Tokens:
         """End a token and the JWTs given for it, at once. Raises NotFound."""
         token = await self.get(user, token_id)
         change = partial(token_verbs.remove_token, token_id=token_id)
-        await self._ingest.write(change, self._token_event("delete_token", user, token))
+        await self._change(change, "delete_token", Action.TOKEN_REMOVED, user, token)
         self._principals.drop(lambda principal: principal.token_id == token_id)
 
-    def _token_event(self, event_type: str, user: User, token: Token) -> NewEvent:
+    async def _change(self, change: "partial[None]", event_type: str, action: Action, user: User, token: Token) -> None:
+        """Write a change of a token, with its event and its entry in the audit log."""
         type_data = {"token_name": token.name, "token_id": token.id}
-        return self._ingest.own_event(event_type=event_type, type_data=type_data, user=user)
+        details = {"username": user.username, "scopes": token.scopes, "apps": token.app_ids}
+        note = Note(action=action, at=self._clock.now(), object_id=token.id, object_name=token.name, details=details)
+        event = self._ingest.own_event(event_type=event_type, type_data=type_data, user=user)
+        await self._ingest.write(with_note(change, note), event)
 
 
 def _principal(user: User, token: Token) -> Principal:

@@ -5,8 +5,10 @@ import hmac
 from collections.abc import Sequence
 from functools import partial
 
+from tocsin.audit import Action, Actor, Note
 from tocsin.clock import Clock
 from tocsin.errors import NotFound
+from tocsin.store.audit import with_note
 from tocsin.store.members import remove_recipient
 from tocsin.store.port import Store
 
@@ -42,7 +44,10 @@ class Unsubscribe:
     async def leave(self, code: str) -> str:
         """Take the address off the notifier; answers with it. Harmless when it has left before."""
         notifier_id, address = self.read(code)
-        await self._store.write(partial(remove_recipient, at=self._clock.now()), notifier_id, address)
+        now = self._clock.now()
+        note = Note(action=Action.RECIPIENT_LEFT, at=now, object_id=notifier_id, by=Actor(kind="recipient"))
+        change = partial(remove_recipient, notifier_id=notifier_id, address=address, at=now)
+        await self._store.write(with_note(change, note))
         return address
 
 

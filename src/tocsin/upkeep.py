@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import structlog
 
 from tocsin.clock import Clock, JumpWatch
 from tocsin.dispatch import Dispatcher
 from tocsin.errors import StoreError
+from tocsin.store.audit import prune_audit
 from tocsin.store.chores import find_chores
 from tocsin.store.deliveries import new_delivery
 from tocsin.store.endings import STEP, cancel_unwanted, expire
@@ -32,6 +34,13 @@ KEY_LIFETIME = timedelta(hours=24)
 """How long an idempotency key is remembered."""
 
 
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long is kept what is over: events with their deliveries, and entries of the audit log."""
+
+    history: timedelta
+    audit: timedelta
+
+
 class Upkeep:
     def __init__(
         self,
@@ -39,7 +48,7 @@ class Upkeep:
         store: Store,
         clock: Clock,
         dispatch: Dispatcher,
-        retention_days: int,
+        retention: Retention,
         lease_seconds: float,
         resume_due: Callable[[], Awaitable[None]],
         probe: Callable[[Claim], Awaitable[None]],
@@ -49,7 +58,7 @@ class Upkeep:
         self._store = store
         self._clock = clock
         self._dispatch = dispatch
-        self._retention = timedelta(days=retention_days)
+        self._retention = retention
         self._lease = timedelta(seconds=lease_seconds)
         self._resume_due = resume_due
         self._probe = probe
@@ -174,5 +183,6 @@ class Upkeep:
         """Remove what is older than the retention time, and sessions, links and codes that are over."""
         now = self._clock.now()
         await self._in_steps(remove_expired, at=now)
-        await self._store.prune(finished_before=now - self._retention, keys_before=now - KEY_LIFETIME)
+        await self._store.prune(finished_before=now - self._retention.history, keys_before=now - KEY_LIFETIME)
+        await self._in_steps(prune_audit, before=now - self._retention.audit, at=now)
         self._pruned = self._clock.monotonic()

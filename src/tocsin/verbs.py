@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
 from tocsin.apps import Apps
+from tocsin.audit_log import AuditLog
 from tocsin.explain import Explain
 from tocsin.history import History
 from tocsin.ingest import Ingest
@@ -26,6 +27,7 @@ class Verbs:
     explain: Explain
     ingest: Ingest
     keys: Keys
+    audit: AuditLog
 
     def forget(self) -> None:
         """Another process has changed something: what is remembered here may be stale."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tocsin.api.application import build_health
 from tocsin.api.events import EventsEndpoint
 from tocsin.api.events_document import EVENTS_PATHS, EVENTS_SCHEMAS
 from tocsin.apps import Apps
+from tocsin.audit_log import AuditLog
 from tocsin.care import Care
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock, SharedClock, SystemClock
@@ -53,7 +55,7 @@ from tocsin.store.port import Store
 from tocsin.store.sqlite.database import database_path, prepare_folder
 from tocsin.tokens import Tokens
 from tocsin.unsubscribe import Unsubscribe
-from tocsin.upkeep import Upkeep
+from tocsin.upkeep import Retention, Upkeep
 from tocsin.verbs import Verbs
 from tocsin.worker import Worker
 
@@ -267,7 +269,8 @@ async def build(
         history=history,
         explain=explain,
         ingest=ingest,
-        keys=Keys(store=store, sealer=sealer),
+        keys=Keys(store=store, clock=clock, sealer=sealer),
+        audit=AuditLog(store=store, sealer=sealer),
     )
     upkeep = None
     if worker is not None:
@@ -275,7 +278,9 @@ async def build(
             store=store,
             clock=clock,
             dispatch=dispatch,
-            retention_days=settings.retention_days,
+            retention=Retention(
+                history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_retention_days)
+            ),
             lease_seconds=settings.lease_seconds,
             resume_due=notifiers.resume_due,
             probe=worker.probe,

@@ -19,6 +19,7 @@ from tests.sealer import SEALER
 from tocsin.accounts import Accounts
 from tocsin.alerts import Alerts
 from tocsin.apps import Apps
+from tocsin.audit_log import AuditLog
 from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
 from tocsin.dashboard.site import build_site
@@ -163,7 +164,8 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         unsubscribe_url=lambda notifier_id, address: f"{PUBLIC_URL}/unsubscribe/{notifier_id}{address}",
     )
     verbs = Verbs(
-        keys=Keys(store=store, sealer=SEALER),
+        keys=Keys(store=store, clock=clock, sealer=SEALER),
+        audit=AuditLog(store=store, sealer=SEALER),
         accounts=accounts,
         tokens=tokens,
         sessions=Sessions(store=store, clock=clock),

@@ -33,6 +33,7 @@ MAY = {
     "events:write": {OWNER, COLLABORATOR},
     "deliveries:read": ALL,
     "deliveries:write": {OWNER, COLLABORATOR},
+    "audit:read": {OWNER},
 }
 """What each right on an app is for whom, as docs/security.md says it."""
 

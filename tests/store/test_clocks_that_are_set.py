@@ -10,7 +10,7 @@ from tocsin.clock import JUMP, JumpWatch, ManualClock
 from tocsin.model import AttemptOutcome, DeliveryState, NotifierState
 from tocsin.store.notifiers import list_notifiers
 from tocsin.store.port import Claim
-from tocsin.upkeep import ROUND_SECONDS, Upkeep
+from tocsin.upkeep import ROUND_SECONDS, Retention, Upkeep
 
 HOUR = timedelta(hours=1)
 TEN_YEARS = timedelta(days=3650)
@@ -34,7 +34,7 @@ def upkeep_of(stage: Stage) -> Upkeep:
         store=stage.store,
         clock=stage.clock,
         dispatch=dispatch,
-        retention_days=30,
+        retention=Retention(history=timedelta(days=30), audit=timedelta(days=365)),
         lease_seconds=LEASE.total_seconds(),
         resume_due=resume_nothing,
         probe=probe_nothing,

@@ -42,7 +42,7 @@ async def rekeyed(stage: Stage, **keys: bytes) -> AsyncIterator[tuple[Stage, Key
     sealer = Sealer(keys)
     await stage.store.close()
     store = await stage.reopen(sealer)
-    yield msgspec.structs.replace(stage, store=store), Keys(store=store, sealer=sealer)
+    yield msgspec.structs.replace(stage, store=store), Keys(store=store, clock=stage.clock, sealer=sealer)
     await store.close()
 
 
@@ -150,7 +150,7 @@ async def test_what_was_never_sealed_is_sealed_by_rotation(stage: Stage) -> None
 
     await stage.store.write(lay_bare)
     assert await stage.store.read(list_notifiers, APP) == []
-    assert (await Keys(store=stage.store, sealer=SEALER).rotate()).count == 2
+    assert (await Keys(store=stage.store, clock=stage.clock, sealer=SEALER).rotate()).count == 2
     wanted = msgspec.structs.replace(notifier, secret=SECRET, type_data={"webhook_url": URL})
     assert await stage.store.read(list_notifiers, APP) == [wanted]
 

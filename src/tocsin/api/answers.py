@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tocsin.api.problems import answer, crashed
+from tocsin.audit import Actor, set_actor
 from tocsin.errors import InvalidInput, NotFound, RequestError
 from tocsin.ids import new_request_id
 
@@ -76,6 +77,8 @@ class _Exchange:
         if refusal is not None:
             await answer(refusal)(self._scope, receive, self._answer)
             return
+        address = self._scope["client"][0] if self._scope.get("client") else None
+        set_actor(Actor(kind="visitor", address=address, request_id=self._request_id))
         try:
             await app(self._scope, receive, self._answer)
         except ClientDisconnect:

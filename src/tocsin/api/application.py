@@ -11,6 +11,7 @@ from tocsin import __version__
 from tocsin.api import (
     alerts,
     apps,
+    audit,
     collaborators,
     deliveries,
     event_types,
@@ -48,6 +49,7 @@ ROUTERS = (
     timeline.router,
     explain.router,
     deliveries.router,
+    audit.router,
     health.router,
     reference.router,
 )

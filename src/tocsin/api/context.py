@@ -90,6 +90,7 @@ TestsNotifiers = Annotated[App, Security(get_app, scopes=[Right.NOTIFIERS_TEST])
 WritesNotifiers = Annotated[App, Security(get_app, scopes=[Right.NOTIFIERS_WRITE])]
 ReadsSecrets = Annotated[App, Security(get_app, scopes=[Right.SECRETS_READ])]
 ReadsEvents = Annotated[App, Security(get_app, scopes=[Right.EVENTS_READ])]
+ReadsAudit = Annotated[App, Security(get_app, scopes=[Right.AUDIT_READ])]
 ReadsDeliveries = Annotated[App, Security(get_app, scopes=[Right.DELIVERIES_READ])]
 WritesDeliveries = Annotated[App, Security(get_app, scopes=[Right.DELIVERIES_WRITE])]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tocsin import __version__
-from tocsin.cli import accounts, keys, running, verify
+from tocsin.cli import accounts, audit, keys, running, verify
 from tocsin.errors import TocsinError
 
 __all__ = ["app"]
@@ -70,3 +70,4 @@ running.add_commands(app)
 accounts.add_commands(app)
 keys.add_commands(app)
 verify.add_commands(app)
+audit.add_commands(app)

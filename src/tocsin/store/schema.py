@@ -333,3 +333,37 @@ attempts = sa.Table(
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (delivery_id)",
 )
+
+# Who did what: numbered without a gap, each with its digest over the one before (`tocsin.audit`). No row refers to
+# another table, for it outlives what it tells of.
+audit_entries = sa.Table(
+    "audit_entries",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("actor", TEXT, nullable=False),
+    sa.Column("user_id", TEXT),
+    sa.Column("username", TEXT),
+    sa.Column("token_id", TEXT),
+    sa.Column("address", TEXT),
+    sa.Column("request_id", TEXT),
+    sa.Column("app_id", TEXT),
+    sa.Column("action", TEXT, nullable=False),
+    sa.Column("object_id", TEXT),
+    sa.Column("object_name", sa.Text),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("key_id", TEXT, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    sa.Index("audit_by_app", "app_id", "number", **_only("app_id IS NOT NULL")),
+    sqlite_with_rowid=False,
+)
+
+# One row: where the chain of audit entries ends. Whoever adds one holds it locked meanwhile.
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+)

@@ -30,7 +30,7 @@ def seal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, value
     if value is None and column.nullable:
         return None
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return _sealer_of(connection).seal(text, _place(column, row_id))
+    return sealer_of(connection).seal(text, _place(column, row_id))
 
 
 def unseal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, stored: Any) -> Any:
@@ -39,7 +39,7 @@ def unseal(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, sto
         return None
     if not isinstance(stored, str):
         raise TypeError(f"{_place(column, row_id)} is not sealed")
-    text = _sealer_of(connection).open(stored, _place(column, row_id))
+    text = sealer_of(connection).open(stored, _place(column, row_id))
     return msgspec.json.decode(text) if isinstance(column.type, sa.JSON) else text
 
 
@@ -54,7 +54,7 @@ def opened(connection: sa.Connection, table: sa.Table, row: "sa.Row[Any]") -> Ma
 
 def check_keys(connection: sa.Connection) -> None:
     """Raise ConfigError when secrets are sealed with a key that is not here: nothing could be sent with them."""
-    known = _sealer_of(connection).key_ids
+    known = sealer_of(connection).key_ids
     for column in (notifiers.c.secret, notifiers.c.previous_secret, variables.c.value):
         is_foreign = [sa.not_(column.startswith(f"{MARK}:{key_id}:", autoescape=True)) for key_id in known]
         statement = sa.select(column).where(column.startswith(f"{MARK}:"), *is_foreign).limit(1)
@@ -95,7 +95,7 @@ def reseal(connection: sa.Connection, column: "sa.Column[Any]", after_id: str) -
 def _resealed(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, stored: str) -> str | None:
     try:
         value = msgspec.json.decode(stored) if isinstance(column.type, sa.JSON) else stored
-        if _sealer_of(connection).is_current(value):
+        if sealer_of(connection).is_current(value):
             return None
         if is_sealed(value):
             value = unseal(connection, column, row_id, value)
@@ -104,7 +104,7 @@ def _resealed(connection: sa.Connection, column: "sa.Column[Any]", row_id: str, 
     return seal(connection, column, row_id, value)
 
 
-def _sealer_of(connection: sa.Connection) -> Sealer:
+def sealer_of(connection: sa.Connection) -> Sealer:
     sealer: Sealer = connection.get_execution_options()[OPTION]
     return sealer
 

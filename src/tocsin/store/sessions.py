@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from tocsin.errors import NotFound
 from tocsin.model import Session, User
 from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import sessions, sign_in_codes, sign_in_links, users
@@ -48,10 +49,11 @@ def note_use(connection: sa.Connection, session_id: str, *, at: datetime, expire
 
 
 @conducts(_ALONE)
-def remove_session(connection: sa.Connection, user_id: str, session_id: str) -> bool:
-    """End a session of this user; whether there was one."""
+def remove_session(connection: sa.Connection, user_id: str, session_id: str) -> None:
+    """End a session of this user. Raises NotFound."""
     statement = sessions.delete().where(sessions.c.user_id == user_id, sessions.c.id == session_id)
-    return bool(connection.execute(statement).rowcount)
+    if not connection.execute(statement).rowcount:
+        raise NotFound("session")
 
 
 @conducts(_ALONE)
