@@ -350,7 +350,7 @@ audit_entries = sa.Table(
     sa.Column("app_id", TEXT),
     sa.Column("action", TEXT, nullable=False),
     sa.Column("object_id", TEXT),
-    sa.Column("object_name", sa.Text),
+    sa.Column("object_name", TEXT),
     sa.Column("details", sa.Text, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False),
     sa.Column("key_id", TEXT, nullable=False),
