@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.cast import Stage
-from tocsin.errors import TooMany
+from tocsin.errors import NotFound, TooMany
 from tocsin.ids import new_uuid7
 from tocsin.model import Session, User
 from tocsin.store import codes, schema, sessions, users
@@ -61,9 +61,11 @@ async def test_a_session_is_found_by_its_secret_until_it_is_over(stage: Stage) -
 
 async def test_a_session_ends_for_its_user_alone(stage: Stage) -> None:
     session = await begin(stage)
-    assert not await stage.store.write(sessions.remove_session, BOB, session.id)
-    assert await stage.store.write(sessions.remove_session, ALICE, session.id)
-    assert not await stage.store.write(sessions.remove_session, ALICE, session.id)
+    with pytest.raises(NotFound):
+        await stage.store.write(sessions.remove_session, BOB, session.id)
+    await stage.store.write(sessions.remove_session, ALICE, session.id)
+    with pytest.raises(NotFound):
+        await stage.store.write(sessions.remove_session, ALICE, session.id)
 
 
 async def test_what_is_ended_in_one_process_is_over_in_the_others_at_once(stage: Stage, store_kind: str) -> None:
