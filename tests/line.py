@@ -195,7 +195,8 @@ async def straight_line(
     tmp_path: Path, *, clock: Clock | None = None, is_new: bool = True, **settings: Any
 ) -> AsyncIterator[Line]:
     """Tocsin as `serve` runs it, without a socket in front. The app's default notifier is removed when it is new."""
-    chosen = {"database_url": f"sqlite:///{tmp_path}/tocsin.db", "egress_allow": "127.0.0.1", "metrics_listen": None}
+    chosen = {"database_url": f"sqlite:///{tmp_path}/tocsin.db", "egress_allow": "127.0.0.1"}
+    chosen |= {"metrics_listen": None, "rate_limit": None}
     running = await build(Settings(**(chosen | settings)), public_url=PUBLIC_URL, clock=clock)
     work = asyncio.create_task(running.run())
     accounts, apps = running.verbs.accounts, running.verbs.apps

@@ -113,6 +113,7 @@ class Installation:
             "TOCSIN_DATABASE_URL": database_url or f"sqlite:///{folder}/tocsin.db",
             "TOCSIN_EGRESS_ALLOW": "127.0.0.1",
             "TOCSIN_METRICS_LISTEN": "off",
+            "TOCSIN_RATE_LIMIT": "off",
             "TOCSIN_LOG_FORMAT": "json",
             "TOCSIN_SECRET_KEY": SECRET_KEY,
             **settings,

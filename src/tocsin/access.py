@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from tocsin.errors import NotAllowed
+from tocsin.limits import Allowance
 from tocsin.model import App, User
 
 
@@ -64,6 +65,7 @@ class Principal(msgspec.Struct, frozen=True):
     token_id: str
     scopes: frozenset[Right] | None = None
     app_ids: frozenset[str] | None = None
+    allowance: Allowance | None = None
 
     def carries(self, right: Right) -> bool:
         return self.scopes is None or right in self.scopes

@@ -21,6 +21,7 @@ from tocsin.errors import InvalidInput, NotAuthenticated, NotFound
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Ingest
 from tocsin.letters import Letter, Letters
+from tocsin.limits import Throttle
 from tocsin.model import App, Collaborator, User
 from tocsin.platforms.settings import mail_address
 from tocsin.store import codes as code_verbs
@@ -59,6 +60,7 @@ class Accounts:
         clock: Clock,
         ingest: Ingest,
         dispatch: Dispatch,
+        throttle: Throttle,
         hasher: argon2.PasswordHasher | None = None,
         letters: Letters | None = None,
     ) -> None:
@@ -67,16 +69,22 @@ class Accounts:
         self._clock = clock
         self._ingest = ingest
         self._dispatch = dispatch
+        self._throttle = throttle
         self._hasher = hasher or argon2.PasswordHasher()
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
         self._decoy_hash: str | None = None
         self._letters = letters
 
-    async def sign_in(self, name: str, password: str, *, address: str = "") -> User:
-        """The user with this name or e-mail address, when the password is theirs; `address` is the caller's.
+    async def sign_in(self, name: str, password: str, *, address: str) -> User:
+        """The user with this name or e-mail address, when the password is theirs.
 
-        Raises NotAuthenticated.
+        `address` is the caller's, as `tocsin.proxies` tells it. Raises NotAuthenticated, and TooMany in place of
+        looking at the password when too many were wrong.
         """
+        with self._throttle.checking_password(name, address):
+            return await self._sign_in(name, password, address)
+
+    async def _sign_in(self, name: str, password: str, address: str) -> User:
         found = await self._store.read(user_verbs.find_password_hash, name)
         user, password_hash = found if found is not None else (None, None)
         # Somebody who does not exist takes as long as a wrong password.

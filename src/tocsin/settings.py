@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tocsin.errors import ConfigError
+from tocsin.proxies import Proxies
 from tocsin.retry import DEFAULT_SCHEDULE_SECONDS
 
 DEFAULT_DATABASE_URL = "sqlite:///data/tocsin.db"
@@ -38,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_url: str | None = None
     mail_from: str = "tocsin@localhost"
     secret_key: str | None = None
+    rate_limit: int | None = 600
+    trusted_proxies: str = ""
     metrics_listen: tuple[str, int] | None = ("127.0.0.1", 8601)
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE_SECONDS
     delivery_timeout: float = 15.0
@@ -152,6 +155,23 @@ def _connections(name: str, value: str) -> int:
     return int(count)
 
 
+def _rate_limit(name: str, value: str) -> int | None:
+    if value.lower() == "off":
+        return None
+    try:
+        count = _number(name, value, low=1, high=1_000_000, unit="requests")
+    except ConfigError:
+        count = 0.5
+    if count != int(count):
+        raise ConfigError(f"{name} must be a whole number of requests a minute from 1 to 1000000, or off")
+    return int(count)
+
+
+def _networks(_: str, value: str) -> str:
+    Proxies.parse(value)
+    return value
+
+
 def _schedule(name: str, value: str) -> list[float]:
     try:
         steps = [_number(name, step.strip(), low=0, high=7 * 86400, unit="seconds") for step in value.split(",")]
@@ -191,6 +211,8 @@ _READERS = {
     "TOCSIN_SMTP_URL": _text,
     "TOCSIN_MAIL_FROM": _text,
     "TOCSIN_SECRET_KEY": _text,
+    "TOCSIN_RATE_LIMIT": _rate_limit,
+    "TOCSIN_TRUSTED_PROXIES": _networks,
     "TOCSIN_METRICS_LISTEN": _listen,
     "TOCSIN_RETRY_SCHEDULE": _schedule,
     "TOCSIN_DELIVERY_TIMEOUT": _timeout,

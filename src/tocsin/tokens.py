@@ -1,9 +1,10 @@
 """API tokens: what each is good for, and the JWTs given for them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from tocsin.credentials import (
 from tocsin.errors import InvalidInput, NotAuthenticated, NotFound, StoreError
 from tocsin.ids import new_uuid7
 from tocsin.ingest import Ingest
+from tocsin.limits import Allowances, Throttle
 from tocsin.model import Token, User
 from tocsin.remembered import Remembered
 from tocsin.store import tokens as token_verbs
@@ -61,6 +63,22 @@ class NewToken(msgspec.Struct, frozen=True):
         return f"NewToken({self.token.id})"
 
 
+class Exchange(msgspec.Struct, frozen=True):
+    """The JWT that was given for a token, and who asked with it."""
+
+    principal: Principal
+    bearer: str
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.principal.token_id})"
+
+
+class SignIn(Protocol):
+    async def __call__(self, name: str, password: str, *, address: str) -> User:
+        """The user with this name and password. Raises NotAuthenticated or TooMany."""
+        ...
+
+
 class Tokens:
     """Verbs over tokens."""
 
@@ -70,18 +88,19 @@ class Tokens:
         store: Store,
         clock: Clock,
         ingest: Ingest,
-        sign_in: Callable[[str, str], Awaitable[User]],
+        sign_in: SignIn,
+        throttle: Throttle,
+        allowances: Allowances,
         bearer_keys: Sequence[bytes],
         issuer: str,
     ) -> None:
-        """`bearer_keys`, 32 random bytes each, are for the JWTs of `issuer`: the first signs, all verify.
-
-        `sign_in` finds a user by name and password, or raises NotAuthenticated.
-        """
+        """`bearer_keys`, 32 random bytes each, are for the JWTs of `issuer`: the first signs, all verify."""
         self._store = store
         self._clock = clock
         self._ingest = ingest
         self._sign_in = sign_in
+        self._throttle = throttle
+        self._allowances = allowances
         self._keys = tuple(bearer_keys)
         self._issuer = issuer
         self._principals: Remembered[str, Principal] = Remembered(clock)
@@ -91,14 +110,19 @@ class Tokens:
         """Look everything up anew."""
         self._principals.drop(lambda _: True)
 
-    async def authenticate(self, authorization: str | None) -> Principal:
+    async def authenticate(self, authorization: str | None, *, address: str) -> Principal:
         """Who sends this Authorization header: a JWT or an API token as bearer, or Basic with an API token.
 
-        Raises NotAuthenticated. A good answer is kept for up to 5 seconds, and dropped when its token changes.
+        Raises NotAuthenticated, or TooMany when that comes often from this address. A good answer is kept for up to
+        5 seconds, and dropped when its token changes.
         """
         if authorization is None:
             raise NotAuthenticated
-        principal = await self._principals.find(authorization, partial(self._look_up, authorization))
+        try:
+            principal = await self._principals.find(authorization, partial(self._look_up, authorization))
+        except NotAuthenticated:
+            self._throttle.count_bad_token(address)
+            raise
         identify(principal.user, principal.token_id)
         return principal
 
@@ -126,7 +150,7 @@ class Tokens:
         if left_seconds is not None:
             lifetime_seconds = left_seconds if lifetime_seconds is None else min(lifetime_seconds, left_seconds)
         self._note_use(token)
-        return _principal(user, token), lifetime_seconds
+        return self._principal(user, token), lifetime_seconds
 
     def _check_time(self, token: Token) -> float | None:
         """For how many seconds a token is still good, if not for ever. Raises NotAuthenticated."""
@@ -157,17 +181,20 @@ class Tokens:
         """Wait for what is written behind requests' backs; before the store is closed."""
         await asyncio.gather(*self._notes.values(), return_exceptions=True)
 
-    async def exchange(self, authorization: str | None) -> str:
-        """A JWT for the API token in this header; it lives an hour and dies with the token. Raises NotAuthenticated."""
-        sent = read_authorization(authorization)
-        secret = _api_token(sent) if isinstance(sent, Basic) else sent.value
-        found = await self._store.read(token_verbs.find_owner, secret_hash=hash_secret(secret))
-        if found is None:
-            raise NotAuthenticated("the API token is not valid: it may have been removed or renewed")
-        token, user, secret_hash = found
-        self._check_time(token)
+    async def exchange(self, authorization: str | None, *, address: str) -> "Exchange":
+        """A JWT for the API token in this header; it lives an hour and dies with the token.
+
+        Raises NotAuthenticated, or TooMany when that comes often from this address.
+        """
+        if authorization is None:
+            raise NotAuthenticated
+        try:
+            token, user, secret_hash = await self._find_exchanged(authorization)
+        except NotAuthenticated:
+            self._throttle.count_bad_token(address)
+            raise
         self._note_use(token)
-        return issue_jwt(
+        bearer = issue_jwt(
             key=self._keys[0],
             issuer=self._issuer,
             user_id=user.id,
@@ -175,18 +202,29 @@ class Tokens:
             secret_hash=secret_hash,
             now=self._clock.now(),
         )
+        return Exchange(self._principal(user, token), bearer)
 
-    async def authenticate_login(self, authorization: str | None) -> User:
-        """Whose account it is, by a header that may also be Basic with username and password.
-
-        Raises NotAuthenticated, and NotAllowed for a token that is limited.
-        """
+    async def _find_exchanged(self, authorization: str) -> tuple[Token, User, bytes]:
         sent = read_authorization(authorization)
-        if isinstance(sent, Basic) and sent.username:
-            return await self._sign_in(sent.username, sent.password)
-        principal = await self.authenticate(authorization)
-        principal.require(Right.ACCOUNT)
-        return principal.user
+        secret = _api_token(sent) if isinstance(sent, Basic) else sent.value
+        found = await self._store.read(token_verbs.find_owner, secret_hash=hash_secret(secret))
+        if found is None:
+            raise NotAuthenticated("the API token is not valid: it may have been removed or renewed")
+        self._check_time(found[0])
+        return found
+
+    async def sign_in_by_header(self, authorization: str | None, *, address: str) -> User | None:
+        """Who sends username and password by Basic; None when the header is for `authenticate`.
+
+        Raises NotAuthenticated or TooMany.
+        """
+        try:
+            sent = read_authorization(authorization)
+        except NotAuthenticated:
+            return None
+        if not isinstance(sent, Basic) or not sent.username:
+            return None
+        return await self._sign_in(sent.username, sent.password, address=address)
 
     async def list(self, user: User) -> Sequence[Token]:
         return await self._store.read(token_verbs.list_tokens, user.id)
@@ -234,6 +272,15 @@ class Tokens:
         await self._change(change, "delete_token", Action.TOKEN_REMOVED, user, token)
         self._principals.drop(lambda principal: principal.token_id == token_id)
 
+    def _principal(self, user: User, token: Token) -> Principal:
+        return Principal(
+            user,
+            token.id,
+            None if token.scopes is None else frozenset(map(Right, token.scopes)),
+            None if token.app_ids is None else frozenset(token.app_ids),
+            self._allowances.of(token.id),
+        )
+
     async def _change(self, change: "partial[None]", event_type: str, action: Action, user: User, token: Token) -> None:
         """Write a change of a token, with its event and its entry in the audit log."""
         type_data = {"token_name": token.name, "token_id": token.id}
@@ -241,15 +288,6 @@ class Tokens:
         note = Note(action=action, at=self._clock.now(), object_id=token.id, object_name=token.name, details=details)
         event = self._ingest.own_event(event_type=event_type, type_data=type_data, user=user)
         await self._ingest.write(with_note(change, note), event)
-
-
-def _principal(user: User, token: Token) -> Principal:
-    return Principal(
-        user,
-        token.id,
-        None if token.scopes is None else frozenset(map(Right, token.scopes)),
-        None if token.app_ids is None else frozenset(token.app_ids),
-    )
 
 
 def _check_token(wish: TokenWish, now: datetime) -> None:

@@ -35,12 +35,14 @@ from tocsin.keyring import SECRETS_AT_REST, Keyring, load_or_make, parse_keys
 from tocsin.keys import Keys
 from tocsin.lanes import Lanes
 from tocsin.letters import Letters
+from tocsin.limits import Allowances, Throttle
 from tocsin.metrics import Metrics
 from tocsin.model import Notifier
 from tocsin.notifiers import Notifiers, waits_for_setup
 from tocsin.platforms import load_platforms
 from tocsin.platforms.base import HttpPlatform, Platform, SettingKind
 from tocsin.preview import Previews
+from tocsin.proxies import Proxies
 from tocsin.rates import Rates
 from tocsin.sealing import Sealer
 from tocsin.sending import Sender
@@ -229,12 +231,14 @@ async def build(
         ready=ready,
         probe=deliver.probe,
     )
+    throttle = Throttle(clock, is_on=settings.rate_limit is not None)
     accounts = Accounts(
         store=store,
         clock=clock,
         ingest=ingest,
         dispatch=dispatch,
         letters=Letters(lambda mail, to: egress.send_mail(mail, recipient=to), clock) if settings.smtp_url else None,
+        throttle=throttle,
     )
     history = History(store=store, clock=clock, platforms=platforms, ready=ready)
     previews = Previews(
@@ -259,6 +263,8 @@ async def build(
             clock=clock,
             ingest=ingest,
             sign_in=accounts.sign_in,
+            throttle=throttle,
+            allowances=Allowances(clock, settings.rate_limit),
             bearer_keys=tuple(keyring.derive("bearer tokens").values()),
             issuer=public_url,
         ),
@@ -288,6 +294,7 @@ async def build(
         )
     store.on_change_elsewhere(verbs.forget)
     readiness = Readiness(store, clock).check
+    proxies = Proxies.parse(settings.trusted_proxies)
     api = (
         build_health(readiness)
         if role is Role.WORKER
@@ -299,6 +306,7 @@ async def build(
             readiness=readiness,
             extra_paths=EVENTS_PATHS,
             extra_schemas=EVENTS_SCHEMAS,
+            proxies=proxies,
         )
     )
     return Running(
@@ -310,7 +318,7 @@ async def build(
         care=care,
         egress=egress,
         metrics=metrics,
-        api=api if role is Role.WORKER else EventsEndpoint(api, verbs=verbs, metrics=metrics),
+        api=api if role is Role.WORKER else EventsEndpoint(api, verbs=verbs, metrics=metrics, proxies=proxies),
     )
 
 

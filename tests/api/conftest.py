@@ -30,10 +30,12 @@ from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keys import Keys
 from tocsin.letters import Letters
+from tocsin.limits import Allowances, Throttle
 from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
 from tocsin.notifiers import Notifiers, waits_for_setup
 from tocsin.platforms import load_platforms
 from tocsin.preview import Previews
+from tocsin.proxies import Proxies
 from tocsin.sessions import Sessions
 from tocsin.store.members import list_members
 from tocsin.store.schema import deliveries, events, finished_deliveries
@@ -43,6 +45,7 @@ from tocsin.verbs import Verbs
 
 PUBLIC_URL = "http://tocsin.example.com:8600"
 REGION = "osc-fr1"
+PER_MINUTE = 600
 BEARER_KEY = bytes(range(32))
 READY = frozenset({"email", "slack", "webhook", "rocket_chat"})
 
@@ -52,7 +55,7 @@ CHEAP_HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 def pytest_asyncio_loop_factories(config, item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What touches sockets runs on the server's own loop."""
-    if item.path.name in {"test_listener.py", "test_ordinary.py"}:
+    if item.path.name in {"test_listener.py", "test_ordinary.py", "test_limits.py"}:
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 
@@ -131,11 +134,13 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
     async def post(mail: EmailMessage, _: str) -> None:
         mails.append(mail)
 
+    throttle = Throttle(clock)
     accounts = Accounts(
         store=store,
         clock=clock,
         ingest=ingest,
         dispatch=dispatch,
+        throttle=throttle,
         hasher=CHEAP_HASHER,
         letters=Letters(post, clock),
     )
@@ -144,6 +149,8 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         clock=clock,
         ingest=ingest,
         sign_in=accounts.sign_in,
+        throttle=throttle,
+        allowances=Allowances(clock, PER_MINUTE),
         bearer_keys=[BEARER_KEY],
         issuer=PUBLIC_URL,
     )
@@ -192,6 +199,7 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
 
     api.state.verbs = verbs
     api.state.readiness = readiness
+    api.state.proxies = Proxies()
     users = {
         name: await accounts.add_user(username=name, email=f"{name}@example.com", is_admin=name == "admin")
         for name in ("alice", "bob", "charlie", "admin")

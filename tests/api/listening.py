@@ -28,11 +28,11 @@ class Application:
     def begin(self, ref, headers, body, answer):
         if self.is_forgetful:
             return False
-        task = asyncio.get_running_loop().create_task(self.handle(ref, headers, body))
+        task = asyncio.get_running_loop().create_task(self.handle(ref, headers, body, ""))
         task.add_done_callback(lambda done: answer(done.result()))
         return True
 
-    async def handle(self, ref, headers, body):
+    async def handle(self, ref, headers, body, peer):
         text = body.decode()
         self.events.append(text)
         self.headers = headers

@@ -12,6 +12,8 @@ from tocsin.accounts import check_email
 from tocsin.apps import check_app_name
 from tocsin.errors import InvalidInput, NotAuthenticated, NotFound
 
+HERE = "192.0.2.1"
+
 
 @pytest.mark.parametrize(
     ("changes", "fields"),
@@ -43,12 +45,12 @@ async def test_a_user_is_found_by_name_or_address(world):
 async def test_a_password_signs_in_until_it_is_changed(world):
     accounts = world.verbs.accounts
     dora = await accounts.add_user(username="dora", email="dora@example.com", password="first password")
-    assert await accounts.sign_in("dora", "first password") == dora
+    assert await accounts.sign_in("dora", "first password", address=HERE) == dora
     await accounts.set_password(dora, "second password")
-    assert await accounts.sign_in("dora@example.com", "second password") == dora
+    assert await accounts.sign_in("dora@example.com", "second password", address=HERE) == dora
     for name, password in (("dora", "first password"), ("dora", ""), ("dora", "x" * 5000), ("nobody", "x")):
         with pytest.raises(NotAuthenticated):
-            await accounts.sign_in(name, password)
+            await accounts.sign_in(name, password, address=HERE)
 
 
 async def test_a_link_signs_in_once(world):
@@ -69,10 +71,10 @@ async def test_a_link_ends_after_ten_minutes(world):
 async def test_who_asks_is_kept_for_five_seconds(world):
     tokens = world.verbs.tokens
     header = world.bearer("alice")["authorization"]
-    first = await tokens.authenticate(header)
-    assert await tokens.authenticate(header) is first
+    first = await tokens.authenticate(header, address=HERE)
+    assert await tokens.authenticate(header, address=HERE) is first
     world.clock.advance(5)
-    again = await tokens.authenticate(header)
+    again = await tokens.authenticate(header, address=HERE)
     assert again == first
     assert again is not first
 
@@ -82,10 +84,10 @@ async def test_a_token_that_is_removed_while_it_is_looked_up_is_not_kept(world):
     header = world.bearer("alice")["authorization"]
     [token] = await tokens.list(world.users["alice"])
     await asyncio.gather(
-        tokens.authenticate(header), tokens.remove(world.users["alice"], token.id), return_exceptions=True
+        tokens.authenticate(header, address=HERE), tokens.remove(world.users["alice"], token.id), return_exceptions=True
     )
     with pytest.raises(NotAuthenticated):
-        await tokens.authenticate(header)
+        await tokens.authenticate(header, address=HERE)
 
 
 async def test_secrets_of_tokens_and_links_are_not_stored(world, tmp_path):

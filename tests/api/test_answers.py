@@ -19,6 +19,7 @@ from tocsin.errors import (
     StoreError,
     TocsinError,
     TooLarge,
+    TooMany,
 )
 
 
@@ -33,6 +34,7 @@ from tocsin.errors import (
         (Conflict("m"), 409, b'{"error":"m"}'),
         (TooLarge("m"), 413, b'{"error":"m"}'),
         (InvalidInput({"name": ["is required"]}), 422, b'{"errors":{"name":["is required"]}}'),
+        (TooMany("m", 1.2), 429, b'{"error":"m: try again in 2 s"}'),
         (TocsinError("secret"), 500, b'{"error":"something went wrong on the server"}'),
     ],
 )

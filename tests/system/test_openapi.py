@@ -131,7 +131,11 @@ async def test_every_operation_is_named_and_says_what_it_answers(document: dict[
         if any(operation["operationId"].startswith(prefix) for prefix in CREATES):
             assert "201" in statuses
         if operation.get("security"):
-            assert {"401", "503"} <= statuses, path
+            assert {"401", "429", "503"} <= statuses, path
+            for status, answer in operation["responses"].items():
+                told = {"RateLimit", "RateLimit-Policy"} if status not in {"401", "503"} else set()
+                told |= {"Retry-After"} if status in {"429", "503"} else set()
+                assert told <= answer.get("headers", {}).keys(), path
         if "{" in path:
             assert "404" in statuses, path
         if "requestBody" in operation:

@@ -7,6 +7,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tocsin.api.callers import ALLOWANCE, told_of
 from tocsin.api.problems import answer, crashed
 from tocsin.audit import Actor, set_actor
 from tocsin.errors import InvalidInput, NotFound, RequestError
@@ -71,6 +72,7 @@ class _Exchange:
             "path": tidy_path(scope["path"]),
             "method": "GET" if self._is_head else scope["method"],
         }
+        self._state = self._scope.setdefault("state", {})
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         refusal = refuse_nul(self._scope)
@@ -99,6 +101,7 @@ class _Exchange:
             self._is_started = True
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
+            headers.update(told_of(self._state.get(ALLOWANCE)))
             is_page = headers.get("content-type", "").startswith("text/html")
             for name, value in (SAFE_HEADERS | PAGE_HEADERS if is_page else SAFE_HEADERS).items():
                 headers.setdefault(name, value)

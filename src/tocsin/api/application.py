@@ -30,6 +30,7 @@ from tocsin.api.answers import Answers
 from tocsin.api.context import Site
 from tocsin.api.problems import add_problems
 from tocsin.errors import NotFound
+from tocsin.proxies import Proxies
 from tocsin.verbs import Verbs
 
 Readiness = Callable[[], Awaitable[Mapping[str, str]]]
@@ -73,6 +74,7 @@ def build_api(
     extra_paths: Mapping[str, Any] | None = None,
     extra_schemas: Mapping[str, Any] | None = None,
     extra_routers: Sequence[APIRouter] = (),
+    proxies: Proxies | None = None,
 ) -> FastAPI:
     """The ASGI application. `extra_paths` are OpenAPI path items of routes that stand in front of it.
 
@@ -90,6 +92,7 @@ def build_api(
     app.state.verbs = verbs
     app.state.site = Site(public_url=public_url.rstrip("/"), region=region)
     app.state.readiness = readiness
+    app.state.proxies = proxies or Proxies()
     add_problems(app)
     routers = (*ROUTERS, *extra_routers)
     for router in routers:

@@ -8,6 +8,7 @@ from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import BaseModel, ConfigDict
 
 from tocsin.access import Access, Principal, Right
+from tocsin.api.callers import authenticate
 from tocsin.errors import InvalidInput
 from tocsin.model import App, User
 from tocsin.verbs import Verbs
@@ -36,8 +37,11 @@ VerbsOf = Annotated[Verbs, Depends(get_verbs)]
 async def get_principal(
     rights: SecurityScopes, request: Request, verbs: VerbsOf, _: Annotated[Any, Security(BEARER)]
 ) -> Principal:
-    """Who asks, and with which token. Raises NotAuthenticated, or NotAllowed when the token lacks a right."""
-    principal = await verbs.tokens.authenticate(request.headers.get("authorization"))
+    """Who asks, and with which token.
+
+    Raises NotAuthenticated, TooMany, or NotAllowed when the token lacks a right.
+    """
+    principal = await authenticate(request, verbs)
     for right in rights.scopes:
         principal.require(Right(right))
     return principal

@@ -15,21 +15,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tocsin.access import Access, Principal, Right
 from tocsin.api import cloudevents
 from tocsin.api.answers import SAFE_HEADERS, read_request_id, tidy_path
+from tocsin.api.callers import caller_in, told_of
 from tocsin.api.instants import read_instant
 from tocsin.api.listener import Answer
 from tocsin.api.nesting import check_depth
 from tocsin.api.problems import answer, crashed
 from tocsin.errors import InvalidInput, Malformed, Overloaded, TocsinError, TooLarge
 from tocsin.ingest import Draft, hash_request
+from tocsin.limits import Allowance
 from tocsin.metrics import Metrics
 from tocsin.model import EventUser
+from tocsin.proxies import Proxies
 from tocsin.store.port import Accepted, IdempotencyKey
 from tocsin.verbs import Verbs
 
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_KEY_LENGTH = 255
 
-_SAFE_LINES = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS.items()).encode()
 # Go clients send every field of a user that they do not name.
 _NOBODY = EventUser()
 _PREFIX, _SUFFIX = "/v1/apps/", "/events"
@@ -37,6 +39,13 @@ _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _KINDS = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "array": "list"}
 _KIND = re.compile(rf"\b(?:{'|'.join(_KINDS)})\b")
 _BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+_SAFE_LINES = _lines(SAFE_HEADERS)
 
 
 class EventIn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -59,10 +68,11 @@ _DECODER = msgspec.json.Decoder(_RequestIn)
 class EventsEndpoint:
     """Answers posted events itself and leaves everything else to the application behind it."""
 
-    def __init__(self, behind: ASGIApp, *, verbs: Verbs, metrics: Metrics) -> None:
+    def __init__(self, behind: ASGIApp, *, verbs: Verbs, metrics: Metrics, proxies: Proxies | None = None) -> None:
         self._behind = behind
         self._verbs = verbs
         self._metrics = metrics
+        self._proxies = proxies or Proxies()
         self._log = structlog.get_logger("tocsin.ingest").bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +85,8 @@ class EventsEndpoint:
             await self._behind(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        status, lines, body = await self.handle(ref, headers, partial(_read, headers, receive))
+        caller = caller_in(scope, self._proxies)
+        status, lines, body = await self._handle(ref, headers, partial(_read, headers, receive), caller)
         pairs = [line.split(b": ", 1) for line in lines.splitlines()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})
@@ -83,39 +94,54 @@ class EventsEndpoint:
     def begin(self, ref: str, headers: Mapping[bytes, bytes], body: bytes, answer: Callable[[Answer], None]) -> bool:
         """Begin to accept events of a sender and an app that are remembered, and in which nothing is to be refused."""
         verbs = self._verbs
+        spent: Allowance | None = None
         try:
             principal = verbs.tokens.known(_authorization(headers))
             access = None if principal is None else verbs.apps.known(principal, ref)
             if principal is None or access is None:
                 return False
             _check_sender(principal, access)
+            limit = b""
+            if principal.allowance is not None:
+                limit = principal.allowance.spend()
+                spent = principal.allowance
             drafts, is_list = read_drafts(headers, body)
-            request = read_request_id(headers.get(b"x-request-id"))
-            stored = partial(self._stored, answer, ref, request, is_list)
+            told = _Told(read_request_id(headers.get(b"x-request-id")), limit)
+            stored = partial(self._stored, answer, ref, told, is_list)
             verbs.ingest.begin(access.app, principal.user, drafts, _idempotency_key(headers, body), stored)
         except Exception:  # noqa: BLE001 - nothing came of it: `handle` meets the same and answers it
+            if spent is not None:
+                spent.give_back()
             return False
         return True
 
     def _stored(
-        self, answer: Callable[[Answer], None], ref: str, request: str, is_list: bool, result: Accepted | Exception
+        self, answer: Callable[[Answer], None], ref: str, told: "_Told", is_list: bool, result: Accepted | Exception
     ) -> None:
         try:
             if isinstance(result, Exception):
-                told = self._refused(result, ref, request)
+                answered = self._refused(result, ref, told)
             else:
-                told = self._accepted(result, request, is_list=is_list)
+                answered = self._accepted(result, told, is_list=is_list)
         except Exception as error:  # noqa: BLE001 - no bug is shown to a client
-            told = self._refused(error, ref, request)
-        answer(told)
+            answered = self._refused(error, ref, told)
+        answer(answered)
 
-    async def handle(
-        self, ref: str, headers: Mapping[bytes, bytes], body: bytes | Callable[[], Awaitable[bytes]]
+    async def handle(self, ref: str, headers: Mapping[bytes, bytes], body: bytes, peer: str) -> Answer:
+        """Answer a request whose body is there."""
+        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
+        return await self._handle(ref, headers, body, self._proxies.caller(peer, forwarded))
+
+    async def _handle(
+        self, ref: str, headers: Mapping[bytes, bytes], body: bytes | Callable[[], Awaitable[bytes]], caller: str
     ) -> Answer:
-        """Answer a request. A body that is still to be read is read once it is known that its sender may."""
-        request = read_request_id(headers.get(b"x-request-id"))
+        """A body that is still to be read is read once it is known that its sender may."""
+        told = _Told(read_request_id(headers.get(b"x-request-id")), b"")
         try:
-            principal = await self._verbs.tokens.authenticate(_authorization(headers))
+            principal = await self._verbs.tokens.authenticate(_authorization(headers), address=caller)
+            if principal.allowance is not None:
+                told = _Told(told.request, _lines(told_of(principal.allowance)))
+                told = _Told(told.request, principal.allowance.spend())
             access = await self._verbs.apps.get_access(principal, ref)
             _check_sender(principal, access)
             if not isinstance(body, bytes):
@@ -123,25 +149,25 @@ class EventsEndpoint:
             drafts, is_list = read_drafts(headers, body)
             key = _idempotency_key(headers, body)
             accepted = await self._verbs.ingest.accept(access.app, principal.user, drafts, key)
-            return self._accepted(accepted, request, is_list=is_list)
+            return self._accepted(accepted, told, is_list=is_list)
         except Exception as error:  # noqa: BLE001 - no bug is shown to a client
-            return self._refused(error, ref, request)
+            return self._refused(error, ref, told)
 
-    def _accepted(self, accepted: Accepted, request: str, *, is_list: bool) -> Answer:
+    def _accepted(self, accepted: Accepted, told: "_Told", *, is_list: bool) -> Answer:
         count = len(accepted.bodies)
         if not accepted.is_replay:
             self._metrics.events.count += count
-        self._log.debug("event.accepted", count=count, handed_over=len(accepted.claims), request_id=request)
-        return _acceptance(accepted, request, is_list=is_list)
+        self._log.debug("event.accepted", count=count, handed_over=len(accepted.claims), request_id=told.request)
+        return _acceptance(accepted, told, is_list=is_list)
 
-    def _refused(self, error: Exception, ref: str, request: str) -> Answer:
+    def _refused(self, error: Exception, ref: str, told: "_Told") -> Answer:
         if isinstance(error, MemoryError):
             error = Overloaded()
         if isinstance(error, TocsinError):
-            self._log.info("event.refused", app=ref, error=type(error).__name__, request_id=request)
-            return _refusal(answer(error), request)
-        self._log.error("event.crashed", app=ref, request_id=request, exc_info=error)
-        return _refusal(crashed(), request)
+            self._log.info("event.refused", app=ref, error=type(error).__name__, request_id=told.request)
+            return _refusal(answer(error), told)
+        self._log.error("event.crashed", app=ref, request_id=told.request, exc_info=error)
+        return _refusal(crashed(), told)
 
 
 def _check_sender(principal: Principal, access: Access) -> None:
@@ -251,17 +277,23 @@ def _invalid(error: msgspec.ValidationError, root: str) -> InvalidInput:
     return InvalidInput({field: [what[:1].lower() + what[1:]]})
 
 
-def _refusal(response: Response, request: str) -> Answer:
+class _Told(msgspec.Struct, frozen=True, gc=False):
+    """What an answer tells beside what came of the request: its id, and the lines about its token's limit."""
+
+    request: str
+    limit: bytes
+
+    def lines(self) -> bytes:
+        return b"x-request-id: %b\r\n%b%b" % (self.request.encode(), self.limit, _SAFE_LINES)
+
+
+def _refusal(response: Response, told: _Told) -> Answer:
     lines = [b"%b: %b\r\n" % header for header in response.raw_headers]
-    return response.status_code, b"".join((*lines, _own_lines(request))), bytes(response.body)
+    return response.status_code, b"".join((*lines, told.lines())), bytes(response.body)
 
 
-def _acceptance(accepted: Accepted, request: str, *, is_list: bool) -> Answer:
+def _acceptance(accepted: Accepted, told: _Told, *, is_list: bool) -> Answer:
     opening, closing = (b'{"events":[', b"]}") if is_list else (b'{"event":', b"}")
     body = b"".join((opening, b",".join(accepted.bodies), closing))
-    lines = b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), _own_lines(request))
+    lines = b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), told.lines())
     return 201, lines + b"idempotent-replayed: true\r\n" if accepted.is_replay else lines, body
-
-
-def _own_lines(request: str) -> bytes:
-    return b"x-request-id: %b\r\n%b" % (request.encode(), _SAFE_LINES)

@@ -142,10 +142,12 @@ EVENTS_PATHS: dict[str, Any] = {
                 },
                 "400": _problem("Not readable", "Problem"),
                 "401": _problem("No valid token", "Problem"),
+                "403": _problem("The token or the role does not carry this right", "Problem"),
                 "404": _problem("No such app", "Missing"),
                 "409": _problem("The idempotency key was used with another request", "Problem"),
                 "413": _problem("Too large", "Problem"),
                 "422": _problem("Fields are wrong", "Invalid"),
+                "429": _problem("Too many requests with this token", "Problem"),
                 "503": _problem("The database cannot answer now", "Problem"),
             },
         }

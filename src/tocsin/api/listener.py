@@ -45,8 +45,8 @@ class AnswersEvents(Protocol):
         """
         ...
 
-    async def handle(self, ref: str, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
-        """Answer `POST /v1/apps/REF/events`; never raises."""
+    async def handle(self, ref: str, headers: Mapping[bytes, bytes], body: bytes, peer: str) -> Answer:
+        """Answer `POST /v1/apps/REF/events` to whoever is connected from the address `peer`; never raises."""
         ...
 
 
@@ -216,8 +216,13 @@ class Listener(asyncio.Protocol):
         turn = self._under_way = _Turn(self, is_kept_alive=head.is_kept_alive)
         self._state.tasks.add(turn)  # type: ignore[arg-type]  # uvicorn waits for the last of them, or cancels it
         if not self._events.begin(head.ref, head.headers, body, turn.answer):
-            turn.task = self._loop.create_task(self._events.handle(head.ref, head.headers, body))
+            handling = self._events.handle(head.ref, head.headers, body, self._peer())
+            turn.task = self._loop.create_task(handling)
             turn.task.add_done_callback(turn.take)
+
+    def _peer(self) -> str:
+        name = self.transport.get_extra_info("peername")
+        return name[0] if isinstance(name, tuple | list) and name else ""
 
     def answer(self, turn: _Turn, answer: Answer, *, is_kept_alive: bool) -> None:
         """Write the answer to the request under way, and go on with the next; nothing for one that was given up."""

@@ -79,10 +79,10 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-AS_USER = (401, 403, 503)
+AS_USER = (401, 403, 429, 503)
 """What every route that needs a user can answer."""
 
-IN_APP = (401, 403, 404, 503)
+IN_APP = (401, 403, 404, 429, 503)
 """What every route below an app can answer."""
 
 WITH_BODY = (400, 413, 422)

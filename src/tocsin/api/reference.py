@@ -23,6 +23,24 @@ BASIC = {
     "scheme": "basic",
     "description": "An empty username with an API token as password; to make a token, username and password.",
 }
+WITHOUT_TOKEN = {"401", "503"}
+"""Statuses that may be answered before it is known who asks."""
+
+LIMIT_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "The limit of the token: `q` requests in `w` seconds. Absent when there is none.",
+        "schema": {"type": "string"},
+        "example": '"token";q=600;w=60',
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests, all of them again in `t` seconds.",
+        "schema": {"type": "string"},
+        "example": '"token";r=599;t=1',
+    },
+}
+RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "string"}, "example": "1"}
+}
 
 
 @router.get("/openapi.json")
@@ -49,6 +67,7 @@ def describe(app: FastAPI, extra_paths: Mapping[str, Any], extra_schemas: Mappin
         components["schemas"].pop(name, None)
     for operation in _operations(document):
         _state_rights(operation)
+        _state_limits(operation)
         # FastAPI's own description of a wrong parameter; ours has another shape.
         refused = operation["responses"].get("422")
         if refused is not None and "HTTPValidationError" in str(refused):
@@ -64,6 +83,18 @@ def _state_rights(operation: dict[str, Any]) -> None:
     if operation.get("security") and all(list(each) == ["bearer"] for each in operation["security"]):
         rights = {right for each in operation["security"] for right in each["bearer"]}
         operation["security"] = [{"bearer": sorted(rights)}]
+
+
+def _state_limits(operation: dict[str, Any]) -> None:
+    """The headers by which a client knows how much it may still ask, and when to come again."""
+    for status, answer in operation["responses"].items():
+        headers = dict(answer.get("headers", {}))
+        if operation.get("security") and status not in WITHOUT_TOKEN:
+            headers |= LIMIT_HEADERS
+        if status in {"429", "503"}:
+            headers |= RETRY_AFTER
+        if headers:
+            answer["headers"] = headers
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from tocsin.access import Right
 from tocsin.api.bodies import Sent, described_body, read_body
+from tocsin.api.callers import authenticate, caller_of, count_request
 from tocsin.api.context import OwnAccount, VerbsOf
 from tocsin.api.instants import InstantIn
 from tocsin.api.problems import AS_USER, WITH_BODY, answers
@@ -76,7 +77,10 @@ class Exchanged(BaseModel):
 )
 async def exchange_token(request: Request, verbs: VerbsOf) -> Exchanged:
     # Clients send `{}`, nothing, or a form without fields: the body says nothing and is not read.
-    return Exchanged(token=await verbs.tokens.exchange(request.headers.get("authorization")))
+    authorization = request.headers.get("authorization")
+    exchange = await verbs.tokens.exchange(authorization, address=caller_of(request))
+    count_request(request, exchange.principal)
+    return Exchanged(token=exchange.bearer)
 
 
 @router.get("/v1/tokens", operation_id="list_tokens", summary="List your API tokens", responses=answers(*AS_USER))
@@ -93,11 +97,22 @@ async def list_tokens(user: OwnAccount, verbs: VerbsOf) -> TokensAnswer:
     openapi_extra=BASIC_OR_BEARER | described_body(TokenIn, "token", required=False, example=EXAMPLE),
 )
 async def add_token(request: Request, verbs: VerbsOf) -> TokenAnswer:
-    user = await verbs.tokens.authenticate_login(request.headers.get("authorization"))
+    user = await _sign_in(request, verbs)
     sent = await read_body(request, TokenIn, "token")
     app_ids = None if sent.apps is None else [(await _find_app(verbs, user, ref)).id for ref in sent.apps]
     wish = TokenWish(name=sent.name, scopes=sent.scopes, app_ids=app_ids, expires_at=sent.expires_at)
     return _shown_once(await verbs.tokens.add(user, wish))
+
+
+async def _sign_in(request: Request, verbs: Verbs) -> User:
+    """Whose account it is, by a header that may also be Basic with username and password."""
+    authorization = request.headers.get("authorization")
+    user = await verbs.tokens.sign_in_by_header(authorization, address=caller_of(request))
+    if user is not None:
+        return user
+    principal = await authenticate(request, verbs)
+    principal.require(Right.ACCOUNT)
+    return principal.user
 
 
 async def _find_app(verbs: Verbs, user: User, ref: str) -> App:

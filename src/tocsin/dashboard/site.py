@@ -11,6 +11,7 @@ from tocsin.dashboard.pages import Pages
 from tocsin.dashboard.routes import add_error_pages
 from tocsin.dashboard.unsubscribe import unsubscribe_router
 from tocsin.dashboard.words import Languages
+from tocsin.proxies import Proxies
 from tocsin.unsubscribe import Unsubscribe
 from tocsin.verbs import Verbs
 
@@ -26,6 +27,7 @@ def build_site(
     readiness: Readiness = always_ready,
     extra_paths: Mapping[str, Any] | None = None,
     extra_schemas: Mapping[str, Any] | None = None,
+    proxies: Proxies | None = None,
 ) -> FastAPI:
     """The ASGI application; see `build_api` for what stands in front of it."""
     app = build_api(
@@ -35,6 +37,7 @@ def build_site(
         readiness=readiness,
         extra_paths=extra_paths,
         extra_schemas=extra_schemas,
+        proxies=proxies,
         extra_routers=[*ROUTERS, *([unsubscribe_router(unsubscribe)] if unsubscribe else [])],
     )
     app.state.pages = Pages()

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tocsin import __version__
 from tocsin.access import Principal
+from tocsin.api.callers import caller_of
 from tocsin.api.context import Site
 from tocsin.dashboard.pages import Pages
 from tocsin.dashboard.words import Languages
@@ -52,8 +53,7 @@ class Visit:
     @property
     def address(self) -> str:
         """Where the request comes from."""
-        client = self._request.client
-        return client.host if client is not None else ""
+        return caller_of(self._request)
 
     @property
     def device(self) -> str:
