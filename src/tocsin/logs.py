@@ -6,6 +6,7 @@
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -15,6 +16,9 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 DEFAULT_NAME = "tocsin"
+
+# Control characters, other ends of lines, and the marks that reorder the text after them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class _Line:
@@ -48,7 +52,7 @@ def configure_logs(*, log_format: str, log_level: str, stream: TextIO | None = N
     if log_format == "json":
         processors += [structlog.processors.format_exc_info, _as_json]
     else:
-        processors += [_renderer(stream), _as_line]
+        processors += [_escape, _renderer(stream), _as_line]
     write = _writer(stream)
     structlog.configure(
         processors=processors,
@@ -78,16 +82,32 @@ def _plain_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
     structlog.dev.plain_traceback(stream, exc_info)
 
 
+def _escape(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    """What could end the line, or tell a terminal what to do, as its escape sequence: the words may be anybody's."""
+    for key, value in entry.items():
+        if isinstance(value, str) and not value.isprintable():
+            entry[key] = _CONTROL.sub(_escaped, value)
+    return entry
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
 def _as_line(_logger: WrappedLogger, _method: str, rendered: str) -> bytes:
     return rendered.encode("utf-8", "replace") + b"\n"
 
 
 def _as_json(_logger: WrappedLogger, _method: str, entry: EventDict) -> bytes:
     try:
-        return _ENCODER.encode(entry) + b"\n"
+        line = _ENCODER.encode(entry)
     except (TypeError, ValueError, UnicodeError):
         # A surrogate, a key that is no text: the entry is worth more than its form.
-        return _ENCODER.encode({_sound(key): _sound(value) for key, value in entry.items()}) + b"\n"
+        line = _ENCODER.encode({_sound(key): _sound(value) for key, value in entry.items()})
+    # JSON lets these stand as they are, and they end lines or steer terminals all the same.
+    if not line.isascii() or b"\x7f" in line:
+        line = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", line.decode()).encode()
+    return line + b"\n"
 
 
 def _sound(value: object) -> str:

@@ -71,6 +71,39 @@ def test_the_level_leaves_out_what_is_below_it(level: str, count: int) -> None:
     assert len(log("json", level)) == count
 
 
+HOSTILE = (
+    '\n{"level":"error","event":"forged"}',
+    "\r\n2026-01-02 [error] forged",
+    "\x1b[2K\x1b]0;title\x07\x1b[31m",
+    "\x9b2K\x85forged\u2028forged\u2029forged",
+    "\u202eforged\u2066\x00\x7f",
+)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_words_of_somebody_else_stay_on_their_line(log_format: str) -> None:
+    """Whether they are a value, a key, the event's own name, or come from a library; one entry is one line."""
+    script = f"""
+import logging, sys, structlog
+from tocsin.logs import configure_logs
+configure_logs(log_format=sys.argv[1], log_level=sys.argv[2])
+for text in {HOSTILE!r}:
+    structlog.get_logger().info("event.refused", app=text, listed=[text], **{{"mapped": {{text: text}}}})
+    structlog.get_logger().info(text)
+    logging.getLogger("uvicorn.error").warning("%s", text)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, log_format, "info"], capture_output=True, text=True, check=True, timeout=30
+    )
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 3 * len(HOSTILE)
+    assert ended.stderr.count("\n") == len(lines)
+    assert all(line.isprintable() for line in lines)
+    assert all(line.startswith(("{", "20")) for line in lines)
+    if log_format == "json":
+        assert [json.loads(line)["app"] for line in lines[::3]] == list(HOSTILE)
+
+
 def test_a_reader_that_is_gone_stops_nothing() -> None:
     script = "import os, sys; os.close(2); os.open('/dev/full', os.O_WRONLY)\n" + SCRIPT
     assert log("json", script=script) == []

@@ -332,6 +332,7 @@ def test_addresses_of_people_are_accepted(address: str) -> None:
         "ada@example.com\r\nBcc: eve@evil.test",
         "ada@example.com\n",
         "adä@example.com",
+        "=?utf-8?q?a=00b?=@example.com",
         "ada@exam\u0000ple.com",
         "x" * 65 + "@example.com",
         f"ada@{'x' * 64}.com",

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC
 from email.headerregistry import Address
@@ -34,13 +35,20 @@ _SEVERITY_WORDS = {
 }
 
 
+# A line end that is followed by something that is no continuation, and every other control character.
+_SECOND_HEADER = re.compile(r"\r\n(?=[^ \t])|\r(?!\n)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
 class _MailPolicy(EmailPolicy):
     """SMTP's policy, but ids and links stay on one line: folding would turn long ones into encoded words."""
 
     _whole = frozenset({"message-id", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post"})
 
     def fold(self, name: str, value: str) -> str:
-        return f"{name}: {value}{self.linesep}" if name.lower() in self._whole else super().fold(name, value)
+        lines = f"{name}: {value}{self.linesep}" if name.lower() in self._whole else super().fold(name, value)
+        if _SECOND_HEADER.search(lines):
+            raise PermanentFailure(Reason.REJECTED, f"the header {name} would end in the middle")
+        return lines
 
     def fold_binary(self, name: str, value: str) -> bytes:
         return self.fold(name, value).encode("ascii", "surrogateescape")
@@ -168,11 +176,14 @@ def _words(answer: Response | PlatformError) -> str:
 
 
 def subject_of(message: Message) -> str:
-    """The title, with the app in front unless the title names it."""
+    """The title, with the app in front unless the title names it. What looks like an encoded word stays as it is.
+
+    Python's mail package decodes those of a header that is set, line ends and all (RFC 2047).
+    """
     title = one_line(message.title, _SUBJECT_LIMIT) or message.event_type
     app_name = one_line(message.app_name or "", _LABEL_LIMIT)
     named = title if not app_name or app_name in title else f"[{app_name}] {title}"
-    return one_line(named, _SUBJECT_LIMIT)
+    return one_line(named.replace("=?", "=\u200b?"), _SUBJECT_LIMIT)
 
 
 def _content(message: Message, notifier_name: str, unsubscribe_url: str) -> dict[str, object]:

@@ -98,6 +98,7 @@ def mail_address(address: str) -> str:
         at
         and len(local_part) <= 64
         and _LOCAL_PART.fullmatch(local_part)
+        and "=?" not in local_part  # begins an encoded word, which mail programs would decode
         and len(labels) > 1
         and all(_LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()
