@@ -13,7 +13,7 @@ TocsinError
 │   └── TooMany            over a limit on how often; says when to come again
 ├── StoreError             the database is unavailable; trying again is sensible
 │   └── NoRoom             its disk is full, or so nearly that the rest is kept for delivering
-├── Overloaded             the server is short of memory; trying again is sensible
+├── Overloaded             the server is short of memory, or is to be kept from it; trying again is sensible
 └── PlatformError          sending failed; carries a Reason
     ├── TemporaryFailure   try again
     └── PermanentFailure   do not try again

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from tocsin.clock import Clock
 from tocsin.dates import format_instant
-from tocsin.errors import InvalidInput, TooLarge
+from tocsin.errors import InvalidInput, Overloaded, TooLarge
 from tocsin.ids import new_hex_id
 from tocsin.model import App, EventUser, User
 from tocsin.routing import ALERT_TYPE, AlertFacts
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 MAX_EVENT_BYTES = 256 * 1024
 MAX_EVENTS = 1000
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+"""Events that wait for the database in this process; beyond that it is better to let senders wait."""
+
 MAX_TYPE_LENGTH = 255
 
 
@@ -87,6 +90,7 @@ class Ingest:
         self._clock = clock
         self._dispatch = dispatch
         self._deliverer = deliverer
+        self._pending_bytes = 0
 
     async def accept(
         self, app: App, user: User, drafts: Sequence[Draft], idempotency: IdempotencyKey | None = None
@@ -109,8 +113,10 @@ class Ingest:
     ) -> None:
         """As `accept`, for whoever has no task to wait in: `answer` gets what came of it, never before this returns.
 
-        Raises what is known at once.
+        Raises what is known at once, and Overloaded while the database is far behind.
         """
+        if self._pending_bytes > MAX_PENDING_BYTES:
+            raise Overloaded("the database is behind with storing events; try again in a moment")
         if not drafts:
             raise InvalidInput({"events": ["must hold at least one event"]})
         if len(drafts) > MAX_EVENTS:
@@ -119,10 +125,15 @@ class Ingest:
         default_user = EventUser(username=user.username, email=user.email, id=user.id)
         events = tuple(_new_event(app, draft, draft.user or default_user, user.id, now) for draft in drafts)
         new = NewEvents(app_id=app.id, events=events, idempotency=idempotency)
-        self._store.add_events(new, partial(self._added, answer))
+        pending_bytes = sum([len(event.body) for event in events])
+        self._pending_bytes += pending_bytes
+        self._store.add_events(new, partial(self._added, answer, pending_bytes))
 
-    def _added(self, answer: Callable[[Accepted | Exception], None], result: Accepted | Exception) -> None:
+    def _added(
+        self, answer: Callable[[Accepted | Exception], None], pending_bytes: int, result: Accepted | Exception
+    ) -> None:
         """See to what the storing left to do, whether or not anybody is still there to be answered."""
+        self._pending_bytes -= pending_bytes
         try:
             answer(result)
         finally:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import cast
 from wsgiref.simple_server import WSGIServer
 
 import structlog
@@ -17,7 +18,7 @@ import uvicorn
 import uvloop
 from prometheus_client import start_http_server
 
-from tocsin.api.listener import Listener
+from tocsin.api.listener import MAX_CONNECTIONS, Listener
 from tocsin.control import Control, is_answered, socket_path
 from tocsin.errors import ConfigError, StoreError, TocsinError
 from tocsin.operator import Operator
@@ -126,6 +127,12 @@ def raise_file_limit() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def max_connections() -> int:
+    """How many clients may be connected: half of the files at most, for the others are receivers and the database."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 2)
 
 
 def _socket(settings: Settings) -> Path:
@@ -255,7 +262,7 @@ def _config(running: Running) -> uvicorn.Config:
     return uvicorn.Config(
         running.api,
         loop="none",
-        http=Listener,
+        http=cast("type[asyncio.Protocol]", partial(Listener, max_connections=max_connections())),
         ws="none",
         lifespan="off",
         log_config=None,

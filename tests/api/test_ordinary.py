@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from uvicorn.server import ServerState
 from tests.api.listening import EVENTS, Application, post, serving, until
 from tocsin.api import ordinary
 from tocsin.api.events import EventsEndpoint
+from tocsin.api.listener import Listener
 from tocsin.metrics import Metrics
 
 
@@ -49,6 +51,44 @@ async def test_a_head_without_end_is_refused() -> None:
         status, headers, body = await client.read()
         assert (status, headers["connection"]) == (400, "close")
         assert json.loads(body) == {"error": "The request's head is too large."}
+
+
+async def test_who_never_ends_a_request_that_was_refused_is_left(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordinary, "LINGER_SECONDS", 0.02)
+    async with serving(EventsEndpoint(world.api, verbs=world.verbs, metrics=Metrics())) as served:
+        for path in ("/v1/apps", "/" + EVENTS):
+            client = await served.connect()
+            client.write(post("x" * 1000, path)[:-1])
+            assert (await client.read())[0] == 401
+            assert await client.is_closed()
+
+
+async def test_who_ends_a_request_that_was_refused_keeps_its_connection(world) -> None:
+    async with serving(EventsEndpoint(world.api, verbs=world.verbs, metrics=Metrics())) as served:
+        client = await served.connect()
+        for _ in range(3):
+            request = post("x" * 1000, "/v1/apps")
+            client.write(request[:-1])
+            assert (await client.read())[0] == 401
+            client.write(request[-1:])
+
+
+async def test_who_is_too_many_is_turned_away_with_a_word() -> None:
+    async with serving(Application(), http=partial(Listener, max_connections=2)) as served:
+        first, second = await served.connect(), await served.connect()
+        for client in (first, second):
+            client.write(post("a"))
+            assert (await client.read())[0] == 201
+        third = await served.connect()
+        status, headers, body = await third.read()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+        assert "too many connections" in json.loads(body)["error"]
+        assert await third.is_closed()
+        first.writer.close()
+        await until(lambda: len(served.server.server_state.connections) == 1)
+        fourth = await served.connect()
+        fourth.write(post("b"))
+        assert (await fourth.read())[0] == 201
 
 
 async def test_a_request_for_which_memory_is_short_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,16 @@ from uvicorn.server import ServerState
 
 from tocsin.api import ordinary
 from tocsin.api.ordinary import Ordinary
+from tocsin.errors import Overloaded
 
 Answer = tuple[int, bytes, bytes]
 """Status, the lines of its headers (with lower-case names, each with its CRLF), body."""
 
 PLAIN_BODY_BYTES = 64 * 1024
 """Longer bodies go uvicorn's way, which reads them only when their sender is known."""
+
+MAX_CONNECTIONS = 4096
+"""Clients that are connected at once: each may make the process hold 64 KiB, and some kilobytes for itself."""
 
 # No list that is folded, no space before a colon, no lone CR or LF: nothing that another reader could see otherwise.
 _HEAD = re.compile(
@@ -119,7 +123,9 @@ class Listener(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
+        self._max_connections = max_connections
         self._loop = _loop or asyncio.get_running_loop()
         self._state = server_state
         self._make_ordinary = partial(Ordinary, config, server_state, app_state)
@@ -139,6 +145,9 @@ class Listener(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn calls nothing of it but `shutdown`
         self._idleness = self._loop.call_later(self._keep_alive_seconds, self._look)
+        if len(self._state.connections) > self._max_connections:
+            status, lines, body = ordinary.refusal(Overloaded("too many connections; try again in a moment"))
+            self._write((status, b"".join(lines), body), is_kept_alive=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)

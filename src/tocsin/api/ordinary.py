@@ -5,19 +5,29 @@ It answers every request that is not a posted event of the plainest kind; `api.l
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tocsin.api.problems import answer
-from tocsin.errors import Overloaded
+from tocsin.errors import Overloaded, RequestError, TocsinError
 
 MAX_HEAD_BYTES = 64 * 1024
 ARRIVAL_SECONDS = 30.0
 """How long a request may take to come in: 2 MiB at 70 kB/s, and nobody holds a connection by dripping."""
+
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 4 * 1024 * 1024
+"""What is still read of a request that was refused while it came in: whoever sends it may look for an answer late."""
+
+
+def refusal(error: TocsinError) -> tuple[int, list[bytes], bytes]:
+    """Status, header lines and body of the answer to what no route sees."""
+    refused = answer(error)
+    return refused.status_code, [b"%b: %b\r\n" % header for header in refused.raw_headers], bytes(refused.body)
 
 
 class Ordinary(HttpToolsProtocol):
@@ -29,6 +39,8 @@ class Ordinary(HttpToolsProtocol):
         self._unanswered = 0
         self._is_arriving = False
         self._is_in_head = False
+        self._is_lingering = False
+        self._unwanted_bytes = 0
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -43,6 +55,11 @@ class Ordinary(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         was_in_head = self._is_in_head
+        if self._is_lingering:
+            self._unwanted_bytes += len(data)
+            if self._unwanted_bytes > LINGER_BYTES:
+                self.transport.close()
+                return
         super().data_received(data)
         if self._is_arriving:
             self._expect_rest(len(data) if was_in_head and self._is_in_head else 0)
@@ -53,6 +70,13 @@ class Ordinary(HttpToolsProtocol):
             self.send_400_response("The request's head is too large.")
         elif self._deadline is None:
             self._deadline = self.loop.call_later(ARRIVAL_SECONDS, self._give_up_arrival)
+
+    def _linger(self) -> None:
+        """Its request was answered before it was there: let the client read that before the connection ends."""
+        self._is_lingering = True
+        self._unwanted_bytes = 0
+        self._forget_deadline()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _give_up_arrival(self) -> None:
         self._deadline = None
@@ -65,22 +89,14 @@ class Ordinary(HttpToolsProtocol):
         """As uvicorn does, in the shape that clients read. Want of memory, too, ends a request here, and is ours."""
         error = sys.exc_info()[1]
         if error is not None and isinstance(error.__context__, MemoryError):
-            refused = answer(Overloaded())
-            self._end(
-                refused.status_code, bytes(refused.body), (b"retry-after", refused.headers["retry-after"].encode())
-            )
+            self._end(*refusal(Overloaded()))
         else:
-            self._end(400, msgspec.json.encode({"error": msg}))
+            self._end(*refusal(RequestError(msg)))
 
-    def _end(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-        """Answer with JSON whatever was or was not read, and close the connection."""
-        own = (
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        )
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *own, *headers)]
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+    def _end(self, status: int, lines: Iterable[bytes], body: bytes) -> None:
+        """Answer whatever was or was not read, and close the connection."""
+        date = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self.transport.write(b"".join((STATUS_LINE[status], *date, *lines, b"connection: close\r\n\r\n", body)))
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,7 +122,7 @@ class Ordinary(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._is_arriving = False
+        self._is_arriving = self._is_lingering = False
         self._forget_deadline()
         super().on_message_complete()
         self.rested_at = self.loop.time()
@@ -114,6 +130,8 @@ class Ordinary(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._unanswered -= 1
         super().on_response_complete()
+        if self._is_arriving and not self._unanswered and not self.transport.is_closing():
+            self._linger()
         if self.pipeline and not self.transport.is_closing():
             # uvicorn reads on after every answer: a client that sends faster would fill the memory.
             self.flow.pause_reading()
