@@ -228,6 +228,30 @@ async def test_what_is_odd_but_readable_is_accepted(world: World, body: str, sho
     assert {name: answered[name] for name in shown} == shown
 
 
+@pytest.mark.parametrize(
+    "type_data",
+    [
+        '{"a": 1, "a": 2}',
+        '{ "a" :\t1.50, "b": 1E5, "c": -0 }',
+        '{"n": 1' + "0" * 400 + ', "m": -9223372036854775809, "f": 0.1000000000000000055511151231257827}',
+        '{"a": "\\u00e9\\ud83d\\ude00/\\/", "\\u0061": "é😀"}',
+    ],
+)
+async def test_type_data_is_passed_on_byte_for_byte(world: World, type_data: str) -> None:
+    """Repeated keys, numbers of any length and escapes: whoever receives it reads what the sender has written."""
+    response = await post(world, event(type_data))
+    assert f'"type_data":{type_data}'.encode() in response.content
+    [stored] = [row for row in await world.stored() if row[0] == "events" and response.json()["event"]["id"] in row[1]]
+    assert repr(type_data.encode())[2:-1] in " ".join(stored)
+
+
+async def test_sixty_four_levels_are_the_deepest(world: World) -> None:
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        deepest = '{"a": ' + opening * 61 + "1" + closing * 61 + "}"
+        assert (await post(world, event(deepest))).status_code == 201
+        await refused(world, event(f"[{deepest}]"), 400, "nested", "64")
+
+
 @pytest.mark.parametrize("given", ["0001-01-01T00:00:00Z", ""])
 async def test_a_zero_date_means_that_none_is_given(world: World, given: str) -> None:
     response = await post(world, event(rest=f', "created_at": "{given}"'))
