@@ -28,6 +28,11 @@ class Metrics:
         self.slow = Gauge(
             "tocsin_attempts_slow", "Attempts being made now that are in the slow lane.", registry=self.registry
         )
+        self.skew = Gauge(
+            "tocsin_clock_skew_seconds",
+            "How far this clock is behind those of receivers (negative: ahead), by the dates of their answers.",
+            registry=self.registry,
+        )
         self.in_line = Gauge(
             "tocsin_deliveries_in_line", "Deliveries that are leased and wait for their turn.", registry=self.registry
         )

@@ -19,6 +19,7 @@ from tocsin.manners import ABORT_MESSAGE, CONTROL, DISABLE, control_of, read_ask
 from tocsin.model import Asked, Attempt, AttemptOutcome, Event, Message, Notifier, Reason, Request, Response, User
 from tocsin.platforms.base import HttpPlatform, MailNetwork, MailPlatform, Outgoing, Platform, SettingKind
 from tocsin.rendering import render
+from tocsin.skew import Skew
 
 RECORDED_BODY_BYTES = 4096
 
@@ -69,10 +70,13 @@ class Sending:
         sender.under_way.discard(self)
         ended = sender.judge(self._notifier, self._outgoing.delivery_id, outcome)
         response = ended.response
+        ended_seconds = sender.clock.monotonic()
+        if ended_seconds >= sender.skew.next_look_seconds and response is not None:
+            sender.skew.look(self._notifier, response)
         attempt = Attempt(
             number=self._outgoing.attempt,
             started_at=self._outgoing.sent_at,
-            duration_ms=round((sender.clock.monotonic() - self._begun_seconds) * 1000),
+            duration_ms=round((ended_seconds - self._begun_seconds) * 1000),
             outcome=ended.outcome,
             reason=ended.reason,
             response_status=response.status if response else None,
@@ -109,8 +113,10 @@ class Sender:
         network: Network,
         members_of: MembersOf,
         unsubscribe_url: UnsubscribeUrl,
+        skew: Skew | None = None,
     ) -> None:
         self.clock = clock
+        self.skew = skew or Skew(clock)
         self.under_way: set[Sending] = set()
         self._http = {name: platform for name, platform in platforms.items() if isinstance(platform, HttpPlatform)}
         self._mail = {name: platform for name, platform in platforms.items() if isinstance(platform, MailPlatform)}

@@ -48,6 +48,7 @@ from tocsin.sealing import Sealer
 from tocsin.sending import Sender
 from tocsin.sessions import Sessions
 from tocsin.settings import Role, Settings
+from tocsin.skew import Skew
 from tocsin.slots import Slots
 from tocsin.standings import Limits, Standings
 from tocsin.store.health import Readiness
@@ -187,12 +188,15 @@ async def build(
     )
     link_keys = tuple(keyring.derive("unsubscribe links").values())
     unsubscribe = Unsubscribe(store=store, clock=clock, keys=link_keys, public_url=public_url)
+    skew = Skew(clock)
+    metrics.skew.set_function(lambda: skew.seconds)
     sender = Sender(
         clock=clock,
         platforms=platforms,
         network=egress,
         members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
         unsubscribe_url=unsubscribe.url,
+        skew=skew,
     )
     care = Care(store=store, clock=clock, dispatch=dispatch, health=health, platforms=platforms)
     deliver = Deliver(
@@ -309,6 +313,7 @@ async def build(
             proxies=proxies,
         )
     )
+    api.state.notes = skew.notes
     return Running(
         settings=settings,
         verbs=verbs,

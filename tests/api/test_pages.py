@@ -91,13 +91,13 @@ async def test_the_reference_says_what_each_operation_takes(anonymous, operation
 
 
 async def test_health_is_told_in_json(anonymous, world):
-    assert (await anonymous.get("/livez")).json() == {"status": "ok", "problems": {}}
+    assert (await anonymous.get("/livez")).json() == {"status": "ok", "problems": {}, "notes": {}}
     ready = await anonymous.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ok", "problems": {}})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok", "problems": {}, "notes": {}})
     world.problems["schema"] = "run tocsin migrate"
     unready = await anonymous.get("/readyz")
     assert unready.status_code == 503
-    assert unready.json() == {"status": "unavailable", "problems": {"schema": "run tocsin migrate"}}
+    assert unready.json() == {"status": "unavailable", "problems": {"schema": "run tocsin migrate"}, "notes": {}}
     assert (await anonymous.get("/livez")).status_code == 200
 
 

@@ -92,6 +92,7 @@ def build_api(
     app.state.verbs = verbs
     app.state.site = Site(public_url=public_url.rstrip("/"), region=region)
     app.state.readiness = readiness
+    app.state.notes = dict
     app.state.proxies = proxies or Proxies()
     add_problems(app)
     routers = (*ROUTERS, *extra_routers)
@@ -108,6 +109,7 @@ def build_health(readiness: Readiness) -> FastAPI:
     """What a process answers that only delivers: whether it lives and can do its work."""
     app = FastAPI(title="Tocsin", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.readiness = readiness
+    app.state.notes = dict
     add_problems(app)
     app.include_router(health.router)
     return app

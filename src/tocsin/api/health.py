@@ -8,10 +8,11 @@ router = APIRouter(tags=["Health"])
 
 
 class Health(BaseModel):
-    """`ok`, or `unavailable` with what stands in the way."""
+    """`ok`, or `unavailable` with what stands in the way. `notes` tell what should be put right all the same."""
 
     status: str
     problems: dict[str, str] = {}
+    notes: dict[str, str] = {}
 
 
 @router.get("/livez", operation_id="check_alive", summary="Whether the process runs")
@@ -28,5 +29,6 @@ async def check_alive() -> Health:
 )
 async def check_ready(request: Request) -> JSONResponse:
     problems = dict(await request.app.state.readiness())
-    found = Health(status="unavailable" if problems else "ok", problems=problems)
+    notes = dict(request.app.state.notes())
+    found = Health(status="unavailable" if problems else "ok", problems=problems, notes=notes)
     return JSONResponse(found.model_dump(), 503 if problems else 200)
