@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run setup test test-long mutants check fix bench bench-growth faults soak lock
+.PHONY: help run setup test test-long mutants check fix bench bench-growth faults soak audit lock
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -72,7 +72,17 @@ soak: .venv/.dev ## Half an hour of steady load, on the same page.
 	@tests/install-debian-packages
 	@$(BIN)/python -m faults --soak --report $(ARGS)
 
+.venv/.audit: .venv/.runtime requirements/audit.txt
+	@echo "Installing the pinned tools of the audit into .venv/audit ..."
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements/audit.txt
+	@touch $@
+
+audit: .venv/.audit ## Look for known weaknesses of dependencies; list licences and parts (it informs, and fails nothing).
+	@deploy/audit build/audit
+
 lock: ## Pin the dependencies anew (needs uv).
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build --group dev pyproject.toml -o requirements/dev.txt
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group audit pyproject.toml -c requirements/dev.txt -o requirements/audit.txt
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build --group dev --group bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt

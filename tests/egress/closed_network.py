@@ -23,6 +23,7 @@ from tests.egress.hostile_urls import OWN, OWN_V6
 from tests.egress.receiver import Peer
 
 ROOT = Path(__file__).parents[2]
+TLS_PORTS = (443, 8443)
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 PORTS = (80, 443, 8080, 8443, 3128, 22, 23, 25, 110, 143, 465, 587, 993, 2049, 3306, 5432, 6000, 6379, 6667, 9200)
 PORTS += (11211, 27017)
@@ -73,7 +74,7 @@ def _skip_without_namespaces(names: str) -> None:
 
 
 class Canary:
-    """Listens on every address, at many ports, remembers who was reached, and answers 204."""
+    """Listens on every address, at many ports, remembers who was reached, and answers 204; hangs up on TLS."""
 
     def __init__(self, ports: Sequence[int] = PORTS) -> None:
         self._ports = ports
@@ -92,7 +93,11 @@ class Canary:
             server.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reached.append(writer.get_extra_info("sockname")[:2])
+        host, port, *_ = writer.get_extra_info("sockname")
+        self.reached.append((host, port))
+        if port in TLS_PORTS:
+            writer.transport.abort()
+            return
         peer = Peer(reader, writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:

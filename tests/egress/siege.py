@@ -47,7 +47,7 @@ _OWN_THEN = ((OWN,), (PUBLIC,), ("10.9.9.9", "127.0.0.1"), (PUBLIC,), (OWN, "127
 
 @asynccontextmanager
 async def _besieged(folder: Path, *, allow: str = "", clock: ManualClock | None = None) -> AsyncIterator[Line]:
-    async with straight_line(folder, egress_allow=allow, retry_schedule=(0,), delivery_timeout=1, clock=clock) as line:
+    async with straight_line(folder, egress_allow=allow, retry_schedule=(0,), clock=clock) as line:
         yield line
 
 
