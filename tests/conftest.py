@@ -7,8 +7,10 @@ from itertools import count
 
 import asyncpg
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.canaries import pytest_runtest_makereport, watch_sealing  # noqa: F401 - pytest finds the hook here
 from tests.postgres import PgBouncer, PostgresServer
 from tests.processes import Installation
 from tests.sealer import SEALER
@@ -18,6 +20,16 @@ from tocsin.dispatch import Dispatcher
 from tocsin.health import Health
 from tocsin.store.migrate import newest_revision
 from tocsin.store.postgres import open_postgres
+from tocsin.store.schema import metadata
+
+watch_sealing()
+# Everything, and tracebacks as a server writes them: those of Rich show local variables.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", derandomize=False, deadline=None, max_examples=2000)
@@ -27,6 +39,13 @@ EMPTY = """
 TRUNCATE users, idempotency_keys, deliveries, finished_deliveries, attempts, events, fanouts, audit_entries CASCADE;
 UPDATE audit_head SET number = 0, digest = decode(repeat('00', 32), 'hex')"""
 """Takes everything out of Tocsin's tables."""
+
+_PLAIN = "whsec_[A-Za-z0-9+/]{32,}|whsk_[A-Za-z0-9+/]{32,}|tk-us-[A-Za-z0-9_-]{43,}"
+LEAKS = " UNION ALL ".join(
+    f"SELECT '{table.name}' FROM {table.name} AS it WHERE it::text ~ '{_PLAIN}'"  # noqa: S608 - names of our tables
+    for table in metadata.sorted_tables
+)
+"""Names a table for each row in which a signing secret or a token stands as it is."""
 
 
 @dataclass
@@ -123,6 +142,7 @@ def migrated_postgres_url(shared_url: str) -> str:
 
 async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
+    assert not await connection.fetch(LEAKS), "the test before left a secret in the database"
     await connection.execute(EMPTY)
     await connection.execute("DELETE FROM alembic_version")  # a test may have put another revision there
     await connection.execute("INSERT INTO alembic_version VALUES ($1)", newest_revision())

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from tests.canaries import look_through
 from tests.programs import Guard, free_port
 
 TOCSIN = Path(sys.executable).with_name("tocsin")
@@ -115,6 +116,7 @@ class Installation:
             "TOCSIN_METRICS_LISTEN": "off",
             "TOCSIN_RATE_LIMIT": "off",
             "TOCSIN_LOG_FORMAT": "json",
+            "TOCSIN_LOG_LEVEL": "debug",
             "TOCSIN_SECRET_KEY": SECRET_KEY,
             **settings,
         }
@@ -148,6 +150,8 @@ class Installation:
         for process in self.processes:
             if process.is_running:
                 process.kill()
+        leaks = list(look_through(self.folder))
+        assert not leaks, leaks
 
     def run(self, *arguments: str, given: str = "") -> str:
         """Run an operator command to its end; answers with its standard output, stripped."""
