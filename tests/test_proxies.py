@@ -35,6 +35,8 @@ TRUSTED = Proxies.parse("10.0.0.0/8, ::1, 2001:db8:aaaa::/48")
 )
 def test_the_last_address_that_is_no_trusted_proxy_is_the_caller(peer: str, forwarded: str | None, caller: str) -> None:
     assert TRUSTED.caller(peer, forwarded) == caller
+    address = TRUSTED.address(peer, forwarded)
+    assert (address or "").startswith(caller.partition("::/")[0])
 
 
 @given(st.text(max_size=50))

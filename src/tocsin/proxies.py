@@ -33,10 +33,19 @@ class Proxies:
             ) from None
 
     def caller(self, peer: str, forwarded: str | None) -> str:
-        """The network that a request counts for: an IPv4 address, or the /64 of an IPv6 one.
+        """The network that a request counts for: an IPv4 address, or the /64 of an IPv6 one."""
+        return _network(self._find(peer, forwarded))
 
-        `peer` is who is connected. What it says in X-Forwarded-For is read from its end, where each proxy adds whom it
-        answers, for as long as the one that added it is trusted.
+    def address(self, peer: str, forwarded: str | None) -> str | None:
+        """The address that a request comes from."""
+        found = self._find(peer, forwarded)
+        return None if found is None else str(found)
+
+    def _find(self, peer: str, forwarded: str | None) -> _Address | None:
+        """`peer` is who is connected.
+
+        What it says in X-Forwarded-For is read from its end, where each proxy adds whom it answers, for as long as the
+        one that added it is trusted.
         """
         address = _address(peer)
         claims = forwarded.split(",") if forwarded else []
@@ -45,7 +54,7 @@ class Proxies:
             if claimed is None:
                 break
             address = claimed
-        return _network(address)
+        return address
 
     def _trusts(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)

@@ -10,6 +10,7 @@ import pytest
 import tocsin
 from tests.api.conftest import World
 from tocsin.audit import Action
+from tocsin.proxies import Proxies
 
 URL = "https://hooks.example.com/services/s3cret-canary"
 
@@ -41,6 +42,15 @@ async def test_an_entry_names_user_token_address_and_request(client: httpx.Async
     assert entry["actor"]["address"] == "127.0.0.1"
     assert entry["request_id"] == "my-request"
     assert entry["details"] == {"names": ["KEY"]}
+
+
+async def test_behind_a_trusted_proxy_the_address_is_the_clients(client: httpx.AsyncClient, world: World) -> None:
+    given = {"variable": {"name": "KEY", "value": "canary"}}
+    for proxies, address in (("", "127.0.0.1"), ("127.0.0.1", "2001:db8::7")):
+        world.api.state.proxies = Proxies.parse(proxies)
+        headers = {"x-forwarded-for": "203.0.113.1, 2001:db8::7"}
+        assert (await client.post("/v1/apps/my-app/variables", json=given, headers=headers)).status_code == 201
+        assert (await entries(client, world))[0]["actor"]["address"] == address
 
 
 async def test_a_change_tells_what_changed_and_no_secret(client: httpx.AsyncClient, world: World) -> None:

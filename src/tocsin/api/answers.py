@@ -7,7 +7,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tocsin.api.callers import ALLOWANCE, told_of
+from tocsin.api.callers import ALLOWANCE, address_in, told_of
 from tocsin.api.problems import answer, crashed
 from tocsin.audit import Actor, set_actor
 from tocsin.errors import InvalidInput, NotFound, RequestError
@@ -79,8 +79,7 @@ class _Exchange:
         if refusal is not None:
             await answer(refusal)(self._scope, receive, self._answer)
             return
-        address = self._scope["client"][0] if self._scope.get("client") else None
-        set_actor(Actor(kind="visitor", address=address, request_id=self._request_id))
+        set_actor(Actor(kind="visitor", address=address_in(self._scope), request_id=self._request_id))
         try:
             await app(self._scope, receive, self._answer)
         except ClientDisconnect:

@@ -19,9 +19,20 @@ def caller_of(request: Request) -> str:
 
 
 def caller_in(scope: Scope, proxies: Proxies) -> str:
+    return proxies.caller(*_said_of(scope))
+
+
+def address_in(scope: Scope) -> str | None:
+    """The address that a request comes from, for the record."""
+    proxies: Proxies = scope["app"].state.proxies
+    return proxies.address(*_said_of(scope))
+
+
+def _said_of(scope: Scope) -> tuple[str, str]:
+    """Who is connected, and what is said of whom it asks for."""
     peer = scope.get("client")
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return proxies.caller(peer[0] if peer else NOWHERE, forwarded.decode("latin-1"))
+    return peer[0] if peer else NOWHERE, forwarded.decode("latin-1")
 
 
 async def authenticate(request: Request, verbs: Verbs) -> Principal:
