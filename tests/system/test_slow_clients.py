@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -67,7 +68,15 @@ class Drip:
         self._open: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]] = []
         self._sent = 0
 
-    async def open(self, count: int) -> None:
+    @asynccontextmanager
+    async def opened(self, count: int) -> AsyncIterator[Self]:
+        try:
+            await self._open_all(count)
+            yield self
+        finally:
+            await self._close()
+
+    async def _open_all(self, count: int) -> None:
         for number in range(count):
             reader, writer = await self._server.connect()
             at_once, dripped = self._requests[number % len(self._requests)]
@@ -83,7 +92,7 @@ class Drip:
         self._sent += 1
         return sum(not (reader.at_eof() or reader.exception()) for reader, _, _ in self._open)
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         for _, writer, _ in self._open:
             writer.close()
         for _, writer, _ in self._open:
@@ -96,12 +105,17 @@ async def serve_beside(server: Server, drip: Drip, rounds: int, pause_seconds: f
     seconds, left = [], 0
     async with server.client() as client:
         for _ in range(rounds):
-            left = await drip.drip()
             begun = time.perf_counter()
-            assert (await client.post(EVENTS, json=EVENT)).status_code == 201
-            seconds.append(time.perf_counter() - begun)
-            await asyncio.sleep(max(pause_seconds - seconds[-1], 0))
+            left = await drip.drip()
+            seconds += [await post(client) for _ in range(10)]
+            await asyncio.sleep(max(begun + pause_seconds - time.perf_counter(), 0))
     return sorted(seconds), left
+
+
+async def post(client: httpx.AsyncClient) -> float:
+    begun = time.perf_counter()
+    assert (await client.post(EVENTS, json=EVENT)).status_code == 201
+    return time.perf_counter() - begun
 
 
 def percentile(sorted_values: list[float], part: float) -> float:
@@ -109,33 +123,31 @@ def percentile(sorted_values: list[float], part: float) -> float:
 
 
 async def test_clients_that_drip_hold_up_nobody(server: Server) -> None:
-    drip = Drip(server)
     async with server.client() as client:
         assert (await client.post(EVENTS, json=EVENT)).status_code == 201
     before = server.rss_bytes
-    await drip.open(200)
-    seconds, left = await serve_beside(server, drip, rounds=30, pause_seconds=0)
-    assert left >= 160, "only who sends no token has an answer"
-    assert percentile(seconds, 0.5) < 0.5
-    assert server.rss_bytes - before < 32 * MEBIBYTE
-    await drip.close()
+    async with Drip(server).opened(200) as drip:
+        seconds, left = await serve_beside(server, drip, rounds=10, pause_seconds=0)
+        assert left >= 160, "only who sends no token has an answer"
+        assert percentile(seconds, 0.5) < 0.5
+        assert server.rss_bytes - before < 32 * MEBIBYTE
 
 
 @pytest.mark.long
 async def test_a_thousand_clients_that_drip_hold_up_nobody_and_are_given_up(server: Server) -> None:
-    drip = Drip(server)
+    alone, _ = await serve_beside(server, Drip(server), rounds=25, pause_seconds=0)
     before = server.rss_bytes
-    await drip.open(1000)
-    seconds, left = await serve_beside(server, drip, rounds=25, pause_seconds=1)
-    assert left >= 800
-    grown = server.rss_bytes - before
-    p50, p99 = (percentile(seconds, part) * 1000 for part in (0.5, 0.99))
-    print(f"1,000 dripping: {grown / MEBIBYTE:.1f} MiB more, healthy p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    assert grown < 64 * MEBIBYTE
-    assert p99 < 100
-    _, left = await serve_beside(server, drip, rounds=10, pause_seconds=1)
-    assert left == 0, "after 30 s"
-    await drip.close()
+    async with Drip(server).opened(1000) as drip:
+        seconds, left = await serve_beside(server, drip, rounds=25, pause_seconds=1)
+        grown = server.rss_bytes - before
+        p50, p99, p99_alone = (percentile(*of) * 1000 for of in ((seconds, 0.5), (seconds, 0.99), (alone, 0.99)))
+        print(f"1,000 dripping: {grown / MEBIBYTE:.1f} MiB more")
+        print(f"healthy p50 {p50:.1f} ms, p99 {p99:.1f} ms, alone {p99_alone:.1f} ms")
+        assert left >= 800
+        assert grown < 64 * MEBIBYTE
+        _, left = await serve_beside(server, drip, rounds=15, pause_seconds=1)
+        assert left == 0, "after 30 s"
+        assert p99 < p99_alone + 100, "the machine may have other work"
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
