@@ -46,6 +46,6 @@ async def test_sessions_that_are_over_leave_the_database(tmp_path: Path) -> None
         counts = []
         for wait in (timedelta(days=6), timedelta(days=1)):
             clock.advance(wait)
-            await line.running.upkeep.round()
+            await line.running.upkeep._prune()
             counts.append([await line.running.store.read(count_rows, table) for table in (sessions, sign_in_links)])
         assert counts == [[1, 0], [0, 0]]
