@@ -31,6 +31,17 @@ async def test_another_session_can_be_ended(world: World, alice: Browser) -> Non
         assert other.path.startswith("/login")
 
 
+async def test_the_audit_log_tells_who_signed_in_and_out_from_where(world: World, alice: Browser) -> None:
+    [session] = await world.verbs.sessions.list(world.users["alice"])
+    await alice.open("/")
+    await alice.submit("/logout")
+    newest = await world.verbs.audit.list_newest(limit=2)
+    assert [entry.action for entry in newest] == ["user.signed_out", "user.signed_in"]
+    for entry in newest:
+        assert (entry.username, entry.object_name, entry.address) == ("alice", "alice", "127.0.0.1")
+        assert session.id in entry.details
+
+
 async def test_all_others_can_be_ended_at_once(world: World, alice: Browser) -> None:
     await alice.open("/account")
     assert not [form for form in alice.forms() if "/sessions/" in form.action]

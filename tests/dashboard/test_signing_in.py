@@ -208,3 +208,14 @@ async def test_no_secret_of_a_browser_is_stored(world: World, alice: Browser, tm
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"Firefox" in stored
     assert all(secret.encode() not in stored for secret in secrets)
+
+
+async def test_who_guesses_passwords_is_held_back_in_words(world: World, browser: Browser) -> None:
+    await world.verbs.accounts.set_password(world.users["alice"], PASSWORD)
+    for _ in range(10):
+        assert (await browser.sign_in("alice", "wrong password")).status_code == 403
+    answer = await browser.sign_in("alice", PASSWORD)
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+    assert "That was too often" in browser.text
+    assert "tocsin_session" not in browser.cookies
