@@ -95,8 +95,8 @@ PAGE_MUTANTS = (
     Mutant(
         "unknown-names-cost-no-check",
         "accounts.py",
-        "password_hash or await self._decoy()",
-        'password_hash or "$argon2id$"',
+        "await self._is_password(password, password_hash or await self._decoy())",
+        "password_hash is not None and await self._is_password(password, password_hash)",
         (f"{SIGNING_IN}::test_a_wrong_password_and_an_unknown_user_take_the_same_work",),
     ),
     Mutant(
