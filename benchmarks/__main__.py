@@ -6,6 +6,7 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks import page, procfs, report
+from benchmarks.against import measure_against
 from benchmarks.bench import Bench, end_on_sigterm, say
 from benchmarks.handover import Handover, measure_handover
 from benchmarks.page import Measurement
@@ -23,7 +24,10 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3, help="how long each measurement lasts")
     parser.add_argument("--workers", action="store_true", help="instead, one worker process against two")
     parser.add_argument("--handover", action="store_true", help="instead, claiming against handing over")
-    parser.add_argument("--pairs", type=int, default=10, help="with those two: how many pairs")
+    parser.add_argument(
+        "--against", type=Path, metavar="FOLDER", help="instead, the Tocsin of another checkout and this one"
+    )
+    parser.add_argument("--pairs", type=int, default=10, help="with those three: how many pairs")
     parser.add_argument("--data", type=Path, default=procfs.DATA, help="where the databases go for the while")
     parser.add_argument("--write", action="store_true", help="refresh docs/performance.md")
     options = parser.parse_args(words)
@@ -73,6 +77,9 @@ def measure_rows(options: argparse.Namespace) -> int:
 
 def measure_pairs(options: argparse.Namespace) -> int:
     parts: dict[str, Workers | Handover] = {}
+    if options.against:
+        measure_against(options.against, options.data, options.seconds, options.pairs)
+        return 0
     if options.workers:
         parts["workers"] = workers = measure_workers(options.data, options.seconds, options.pairs)
         print(page.workers_table(workers))
@@ -87,7 +94,7 @@ def measure_pairs(options: argparse.Namespace) -> int:
 def main() -> int:
     end_on_sigterm()
     options = parse_options()
-    if not (options.workers or options.handover):
+    if not (options.workers or options.handover or options.against):
         return measure_rows(options)
     try:
         return measure_pairs(options)

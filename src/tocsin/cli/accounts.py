@@ -34,7 +34,7 @@ def add_user(
     admin: Annotated[bool, typer.Option("--admin", help="Let them see and manage every app.")] = False,
     password_stdin: FromStdin = False,
 ) -> None:
-    """Add a user, and print the user id. The password is for POST /v1/tokens alone; none is needed."""
+    """Add a user, and print the user id. A password signs in to the dashboard; none is needed."""
     password = _read_password() if password_stdin else None
     typer.echo(operate.operate(AddUser(username=username, email=email, is_admin=admin, password=password)))
 
@@ -54,7 +54,7 @@ def set_password(
 
 @users.command("link")
 def add_link(username: Username) -> None:
-    """Print a link that signs a user in, once and within 10 minutes. No page takes it yet."""
+    """Print a link that signs a user in to the dashboard, once and within 10 minutes."""
     typer.echo(operate.operate(AddLink(username=username)))
 
 
