@@ -11,7 +11,7 @@ from benchmarks.pairs import Pair, compared
 from benchmarks.subjects import Database, Site, place
 from benchmarks.tocsin_subject import Tocsin
 
-LIMIT = "100000000"
+LIMIT = "1000000"
 """Requests a minute: each is counted, as it is where there is a limit."""
 
 

@@ -1,7 +1,7 @@
 """No test leaves a secret where none belongs: what it printed, logged and stored is looked through when it is over.
 
 Secrets are known by their form, by a word that tests write into theirs, or because something was sealed. Everything is
-logged at debug level meanwhile. A test that has secrets lie around on purpose says so with the mark `tells_secrets`.
+logged at debug level meanwhile.
 """
 
 import re
@@ -15,14 +15,16 @@ import pytest
 
 from tocsin.sealing import Sealer
 
-FORMS = re.compile(
-    rb"whsec_[A-Za-z0-9+/]{32,}={0,2}"  # signing secrets
-    rb"|whsk_[A-Za-z0-9+/]{32,}={0,2}"
-    rb"|tk-us-[A-Za-z0-9_-]{43,}"  # API tokens
-    rb"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}"  # JWTs
-    rb"|[\w%./-]*s3cret-canary[\w%./-]*"
+PATTERN = (
+    "whsec_[A-Za-z0-9+/]{32}"  # signing secrets
+    "|whsk_[A-Za-z0-9+/]{32}"
+    "|tk-us-[A-Za-z0-9_-]{43}"  # API tokens
+    "|eyJ[A-Za-z0-9_-]{10,250}[.]eyJ[A-Za-z0-9_-]{10,250}[.]"  # JWTs
+    "|s3cret-canary"
 )
-"""What is a secret wherever it stands."""
+"""What is a secret wherever it stands; PostgreSQL understands it as Python does."""
+
+FORMS = re.compile(PATTERN.encode())
 
 FILES = ("*.log", "*.db", "*.db-wal")
 LEAST = 12
@@ -49,8 +51,8 @@ def _parts(text: str) -> Iterator[str]:
         value = text
     for part in value.values() if isinstance(value, dict) else [value]:
         if isinstance(part, str):
-            is_url = part.startswith(("http://", "https://"))
-            secret = urlsplit(part).path if is_url else part
+            url = urlsplit(part) if part.startswith(("http://", "https://")) else None
+            secret = part if url is None else url.path + (f"?{url.query}" if url.query else "")
             if len(secret) >= LEAST:
                 yield secret
 
@@ -76,9 +78,9 @@ def look_through(folder: Path, sealed: Iterable[str] = ()) -> Iterator[str]:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: Any = yield
     if report.when == "teardown":
-        secrets, told = frozenset(_sealed), item.get_closest_marker("tells_secrets")
+        secrets = frozenset(_sealed)
         _sealed.clear()
-        if report.passed and told is None and (leaks := list(_leaks(item, report, secrets))):
+        if report.passed and (leaks := list(_leaks(item, report, secrets))):
             report.outcome = "failed"
             report.longrepr = "secrets were left where none belong:\n" + "\n".join(leaks)
     return report

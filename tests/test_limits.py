@@ -128,6 +128,16 @@ def test_nobody_is_locked_out_by_others_who_guess_from_everywhere() -> None:
         pass
 
 
+def test_nobody_is_locked_out_by_others_who_guess_from_the_same_address() -> None:
+    throttle = Throttle(ManualClock())
+    with throttle.checking_password("Alice", HERE):
+        pass
+    for number in range(PASSWORDS_BY_ADDRESS.burst):
+        fail(throttle, f"user-{number}")
+    assert fail(throttle, "bob") > 0
+    assert fail(throttle, "alice") == 0, "she has signed in from here"
+
+
 def test_a_password_that_is_right_or_could_not_be_looked_at_counts_for_nothing() -> None:
     throttle = Throttle(ManualClock())
     for _ in range(200):
@@ -164,11 +174,21 @@ def test_a_million_addresses_fill_no_memory() -> None:
     for number in range(1_000_000):
         throttle.count_bad_token(str(number))
     throttle.count_bad_token("999999")
-    assert throttle._full_at[BAD_TOKENS, "999999"] == 2 * BAD_TOKENS.interval_seconds, "the last is remembered"
+    assert throttle._full_at[BAD_TOKENS]["999999"] == 2 * BAD_TOKENS.interval_seconds, "the last is remembered"
     for number in range(2 * MAX_BUCKETS):
         with throttle.checking_password(f"user-{number}", HERE):
             allowances.of(f"to-{number}")
-    assert len(throttle._full_at) == len(throttle._proven) == len(allowances._of) == MAX_BUCKETS
+    assert max(map(len, throttle._full_at.values())) == MAX_BUCKETS
+    assert len(throttle._proven) == len(allowances._of) == MAX_BUCKETS
+
+
+def test_many_of_one_kind_make_nothing_forgotten_of_another() -> None:
+    throttle = Throttle(ManualClock())
+    while not fail(throttle):
+        pass
+    for number in range(2 * MAX_BUCKETS):
+        throttle.count_bad_token(str(number))
+    assert fail(throttle), "it is still known how often she failed"
 
 
 def test_without_a_limit_nothing_is_counted() -> None:

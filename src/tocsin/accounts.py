@@ -14,7 +14,7 @@ import argon2
 import sqlalchemy as sa
 import structlog
 
-from tocsin.audit import Action, Note, identify
+from tocsin.audit import Action, Actor, Note, identify
 from tocsin.clock import Clock
 from tocsin.credentials import hash_secret
 from tocsin.errors import InvalidInput, NotAuthenticated, NotFound
@@ -27,7 +27,7 @@ from tocsin.platforms.settings import mail_address
 from tocsin.store import codes as code_verbs
 from tocsin.store import collaborators as collaborator_verbs
 from tocsin.store import users as user_verbs
-from tocsin.store.audit import with_note
+from tocsin.store.audit import add_note, with_note
 from tocsin.store.events import add_event
 from tocsin.store.port import Dispatch, NewEvent, Store
 from tocsin.store.sessions import change_password
@@ -113,13 +113,25 @@ class Accounts:
         )
         password_hash = None if password is None else await self._hash(password)
         note = self._note(Action.USER_ADDED, user, email=email, is_admin=is_admin)
-        await self._store.write(with_note(partial(self._add_user, user=user, password_hash=password_hash), note))
+        change = partial(self._add_user, user=user, password_hash=password_hash, by=note.by)
+        await self._store.write(with_note(change, note))
         return user
 
-    def _add_user(self, connection: sa.Connection, user: User, password_hash: str | None) -> None:
+    def _add_user(self, connection: sa.Connection, user: User, password_hash: str | None, by: Actor) -> None:
         user_verbs.add_user(connection, user, password_hash)
         for app, collaborator in collaborator_verbs.accept_invitations(connection, user):
             add_event(connection, self._accepted(user, app, collaborator), self._dispatch)
+            add_note(connection, self._joined(app, collaborator, by))
+
+    def _joined(self, app: App, collaborator: Collaborator, by: Actor) -> Note:
+        return Note(
+            action=Action.COLLABORATOR_JOINED,
+            at=self._clock.now(),
+            app_id=app.id,
+            object_id=collaborator.id,
+            object_name=collaborator.username,
+            by=by,
+        )
 
     def _accepted(self, user: User, app: App, collaborator: Collaborator) -> NewEvent:
         return self._ingest.own_event(
@@ -162,9 +174,10 @@ class Accounts:
         return secret
 
     async def take_link(self, secret: str, *, address: str = "") -> User:
-        """Whom a sign-in link signs in; it is used up by this. Raises NotAuthenticated."""
+        """Whom a sign-in link signs in; it is used up by this. Raises NotAuthenticated or TooMany."""
         user = await self._store.write(user_verbs.take_link, hash_secret(secret), now=self._clock.now())
         if user is None:
+            self._throttle.count_bad_token(address)
             LOG.info("sign_in.refused", address=address)
             raise NotAuthenticated("this sign-in link was used or is too old: ask for a new one")
         identify(user)
@@ -200,10 +213,14 @@ class Accounts:
             self._letters.post(letter, user.email)
 
     async def take_code(self, code: str, *, browser: str, address: str) -> User:
-        """Whom a code signs in that was asked for with this secret; it is used up by this. Raises NotAuthenticated."""
+        """Whom a code signs in that was asked for with this secret; it is used up by this.
+
+        Raises NotAuthenticated or TooMany.
+        """
         code_hash = _hash_code("".join(code.split()), browser)
         user = await self._store.write(code_verbs.take_code, hash_secret(browser), code_hash, self._clock.now())
         if user is None:
+            self._throttle.count_bad_token(address)
             LOG.info("sign_in.refused", address=address)
             raise NotAuthenticated("the code is wrong, was used, or is too old")
         identify(user)

@@ -73,7 +73,7 @@ class Alerts:
             "send_when_below": alert.send_when_below,
         }
         event = self._ingest.own_event(event_type="new_alert", type_data=told, user=user, app=app)
-        await self._ingest.write(with_note(partial(_add, alert=alert), self._note(Action.ALERT_ADDED, alert)), event)
+        await self._ingest.write(partial(_add, alert=alert), event, self._note(Action.ALERT_ADDED, alert))
         return alert
 
     async def edit(self, app: App, alert_id: str, wish: AlertWish) -> Alert:
@@ -88,7 +88,7 @@ class Alerts:
         told = {"alert_id": alert.id, "container_type": alert.container_type, "metric": alert.metric}
         event = self._ingest.own_event(event_type="delete_alert", type_data=told, user=user, app=app)
         change = partial(verbs.remove_alert, app_id=app.id, alert_id=alert_id)
-        await self._ingest.write(with_note(change, self._note(Action.ALERT_REMOVED, alert)), event)
+        await self._ingest.write(change, event, self._note(Action.ALERT_REMOVED, alert))
 
     def _note(self, action: Action, alert: Alert, fields: Sequence[str] = ()) -> Note:
         details: dict[str, Any] = {"metric": alert.metric, "container_type": alert.container_type}

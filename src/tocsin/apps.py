@@ -95,7 +95,7 @@ class Apps:
         notifier = default_notifier(app, self._catalogue, now)
         change = partial(app_verbs.add_app, app=app, first_notifier=notifier)
         event = self._ingest.own_event(event_type="new_app", type_data={}, user=user, app=app)
-        await self._ingest.write(with_note(change, self._note(Action.APP_ADDED, app, owner=user.username)), event)
+        await self._ingest.write(change, event, self._note(Action.APP_ADDED, app, owner=user.username))
         return app
 
     async def rename_app(self, user: User, app: App, name: str, *, field: str = "name") -> App:
@@ -109,7 +109,7 @@ class Apps:
         change = partial(app_verbs.rename_app, app_id=app.id, name=name, at=renamed.updated_at)
         try:
             note = self._note(Action.APP_RENAMED, renamed, old_name=app.name)
-            await self._ingest.write(with_note(change, note), event)
+            await self._ingest.write(change, event, note)
         except InvalidInput as error:
             raise InvalidInput({field: error.fields["name"]}) from None
         self._forget(app)
@@ -187,17 +187,16 @@ class Apps:
         """
         details = {"email": collaborator.email, "is_limited": collaborator.is_limited}
         note = self._note(action, app, (collaborator.id, collaborator.username or None), **details)
-        noted = with_note(change, note)
         type_data = {"collaborator": described(collaborator, inviter=user)}
         event = self._ingest.own_event(event_type=event_type, type_data=type_data, user=user, app=app)
         if accepted_by is None:
-            await self._ingest.write(noted, event)
+            await self._ingest.write(change, event, note)
         else:
             accepted = self._ingest.own_event(
                 event_type="accept_collaborator", type_data=type_data, user=accepted_by, app=app
             )
-            both = partial(with_event, change=noted, event=event, dispatch=self._dispatch)
-            await self._ingest.write(both, accepted)
+            both = partial(with_event, change=change, event=event, dispatch=self._dispatch)
+            await self._ingest.write(both, accepted, note)
         self._forget(app)
 
     def _note(self, action: Action, app: App, about: tuple[str, str | None] | None = None, **details: Any) -> Note:

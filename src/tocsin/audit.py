@@ -36,6 +36,7 @@ class Action(StrEnum):
     APP_RENAMED = "app.renamed"
     APP_REMOVED = "app.removed"
     COLLABORATOR_ADDED = "collaborator.added"
+    COLLABORATOR_JOINED = "collaborator.joined"
     COLLABORATOR_CHANGED = "collaborator.changed"
     COLLABORATOR_REMOVED = "collaborator.removed"
     VARIABLES_SET = "variable.set"
@@ -61,7 +62,9 @@ class Action(StrEnum):
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who acts: a user, by which token and from which address; the operator on the command line; Tocsin itself."""
+    """Who acts, from which address, by which token: a user, the operator on the command line, the recipient of a mail,
+    a visitor, or Tocsin itself.
+    """
 
     kind: str
     user_id: str | None = None

@@ -82,9 +82,13 @@ class AuditLog:
             return Head(0, NO_DIGEST)
         try:
             told = msgspec.json.decode(pruned.details, type=_Pruned)
-            return Head(told.through, bytes.fromhex(told.digest))
+            start = Head(told.through, bytes.fromhex(told.digest))
         except (msgspec.MsgspecError, ValueError) as error:
             raise AuditBroken(f"entry {pruned.number} of the audit log was changed") from error
+        # It is among the entries that are left, and so is checked with them.
+        if start.number >= pruned.number:
+            raise AuditBroken(f"entry {pruned.number} of the audit log was changed: it tells of itself that it is gone")
+        return start
 
 
 class _Pruned(msgspec.Struct, frozen=True):
@@ -98,7 +102,7 @@ class _Chain:
     def __init__(self, sealer: Sealer, start: Head, known: Head | None) -> None:
         self._sealer = sealer
         self._known = known
-        self._is_vouched_for = True
+        self._unproved: int | None = None
         self.number = start.number
         self.digest = start.digest
         self.count = 0
@@ -115,8 +119,12 @@ class _Chain:
         has_signed = self._sealer.has_signed(link.key_id, link.digest, link.signature)
         if has_signed is False:
             raise AuditBroken(f"entry {number} of the audit log was not written by Tocsin: its signature is wrong")
-        # A signature vouches for all before it, so that only the last one's key has to be here.
-        self._is_vouched_for = has_signed is not None
+        # Whoever changed an entry could give it a key that nobody has. So one is taken without its key only if the
+        # log was proved with that key, and rotated to one that is here, later on.
+        if has_signed is None:
+            self._unproved = self._unproved or number
+        elif link.entry.action == Action.KEYS_ROTATED:
+            self._unproved = None
         self.number, self.digest = number, link.digest
         self.count += 1
         self._check_known()
@@ -132,8 +140,8 @@ class _Chain:
             raise AuditBroken(f"entries {self.number + 1} to {wanted} of the audit log are missing")
         if self.number == end.number and self.digest != end.digest:
             raise AuditBroken("the audit log ends with another entry than the one that was written last")
-        if not self._is_vouched_for:
+        if self._unproved is not None:
             raise AuditBroken(
-                f"entry {self.number} of the audit log is signed with a key that is not among the keys here: "
+                f"entry {self._unproved} of the audit log is signed with a key that is not among the keys here: "
                 "put it back into TOCSIN_SECRET_KEY, or into the key file"
             )

@@ -14,12 +14,14 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from tocsin.audit import Note
 from tocsin.clock import Clock
 from tocsin.dates import format_instant
 from tocsin.errors import InvalidInput, Overloaded, TooLarge
 from tocsin.ids import new_hex_id
 from tocsin.model import App, EventUser, User
 from tocsin.routing import ALERT_TYPE, AlertFacts
+from tocsin.store.audit import with_note
 from tocsin.store.events import with_event
 from tocsin.store.port import Accepted, Dispatch, IdempotencyKey, NewEvent, NewEvents, Store
 from tocsin.waiters import fill
@@ -156,9 +158,10 @@ class Ingest:
         """As the function `own_event`, now."""
         return own_event(event_type=event_type, type_data=type_data, user=user, app=app, at=self._clock.now())
 
-    async def write(self, change: Callable[[sa.Connection], T], event: NewEvent) -> T:
-        """Make a change in the store and report it, in one transaction."""
-        return await self._store.write(with_event, change, event, self._dispatch)
+    async def write(self, change: Callable[[sa.Connection], T], event: NewEvent, note: Note) -> T:
+        """Make a change in the store, report it and record it in the audit log, in one transaction."""
+        reported = partial(with_event, change=change, event=event, dispatch=self._dispatch)
+        return await self._store.write(with_note(reported, note))
 
 
 def own_event(

@@ -3,6 +3,7 @@
 import msgspec
 
 from tocsin.audit import Action, Note
+from tocsin.audit_log import AuditLog
 from tocsin.clock import Clock
 from tocsin.sealing import Sealer
 from tocsin.store.audit import add_note
@@ -20,20 +21,26 @@ class Resealed(msgspec.Struct, frozen=True):
 class Keys:
     """The verb over the keys of secrets at rest."""
 
-    def __init__(self, *, store: Store, clock: Clock, sealer: Sealer) -> None:
+    def __init__(self, *, store: Store, clock: Clock, sealer: Sealer, audit: AuditLog) -> None:
+        """`audit` is proved before the first key vouches for it."""
         self._store = store
         self._clock = clock
         self._sealer = sealer
+        self._audit = audit
 
     async def rotate(self) -> Resealed:
-        """Seal every secret with the first key, a few rows at a time. It may be broken off, and repeated."""
+        """Seal every secret with the first key, a few rows at a time. It may be broken off, and repeated.
+
+        Raises AuditBroken, when all is sealed, for an audit log that the first key must not vouch for.
+        """
         total = 0
         for column in SEALED:
             last_id: str | None = ""
             while last_id is not None:
                 count, last_id = await self._store.write(reseal, column, last_id)
                 total += count
-        # From this entry on, and so for all before it, the audit log is vouched for by the first key.
+        # This entry vouches with the first key for all before it: so they are proved first, while the others are here.
+        await self._audit.verify()
         note = Note(action=Action.KEYS_ROTATED, at=self._clock.now(), object_id=self._sealer.key_id)
         await self._store.write(add_note, note)
         return Resealed(total, self._sealer.key_id)

@@ -13,7 +13,7 @@ from tocsin.clock import Clock
 from tocsin.errors import NotAuthenticated, TooMany
 
 MAX_BUCKETS = 20_000
-"""Callers that are kept in mind: some 5 MB, however many addresses somebody has."""
+"""Callers that are kept in mind: of each kind; some 5 MB, however many addresses somebody has."""
 
 WINDOW_SECONDS = 60
 
@@ -110,8 +110,11 @@ PASSWORDS_BY_ADDRESS = Limit(30, 10.0)
 PASSWORDS_BY_ADDRESS_AND_NAME = Limit(10, 30.0)
 
 PASSWORDS_BY_NAME = Limit(100, 10.0)
-"""From wherever; but for an address from which this name has signed in, so that nobody is locked out of a place of
-theirs by somebody elsewhere."""
+"""From wherever. This and the limit of an address do not hold for a name that has signed in from there, as far as this
+process remembers: nobody is locked out of a place of theirs by others."""
+
+_LIMITS = (BAD_TOKENS, PASSWORDS_BY_ADDRESS, PASSWORDS_BY_ADDRESS_AND_NAME, PASSWORDS_BY_NAME)
+"""Each has its buckets to itself: none is forgotten for many of another kind."""
 
 _Bucket = tuple[Limit, Hashable]
 
@@ -123,11 +126,11 @@ class Throttle:
         self._clock = clock
         self._is_on = is_on
         # Ordered ones, for they are quick to lose what is oldest, too.
-        self._full_at: OrderedDict[_Bucket, float] = OrderedDict()
+        self._full_at: dict[Limit, OrderedDict[Hashable, float]] = {limit: OrderedDict() for limit in _LIMITS}
         self._proven: OrderedDict[Hashable, None] = OrderedDict()
 
     def count_bad_token(self, address: str) -> None:
-        """Somebody there has sent a token that is not valid. Raises TooMany when that was often."""
+        """Somebody there has sent a token, a link or a code that is not valid. Raises TooMany when that was often."""
         self._take([(BAD_TOKENS, address)])
 
     @contextmanager
@@ -137,9 +140,9 @@ class Throttle:
         Attempts under way count as failed until they are not.
         """
         who = hash((name.casefold(), address))  # a name may be long
-        buckets: list[_Bucket] = [(PASSWORDS_BY_ADDRESS, address), (PASSWORDS_BY_ADDRESS_AND_NAME, who)]
+        buckets: list[_Bucket] = [(PASSWORDS_BY_ADDRESS_AND_NAME, who)]
         if who not in self._proven:
-            buckets.append((PASSWORDS_BY_NAME, hash(name.casefold())))
+            buckets += [(PASSWORDS_BY_ADDRESS, address), (PASSWORDS_BY_NAME, hash(name.casefold()))]
         self._take(buckets)
         try:
             yield
@@ -156,18 +159,19 @@ class Throttle:
         if not self._is_on:
             return
         now = self._clock.monotonic()
-        wait_seconds = max(bucket[0].wait_seconds(self._full_at.get(bucket, now), now) for bucket in buckets)
+        wait_seconds = max(limit.wait_seconds(self._full_at[limit].get(who, now), now) for limit, who in buckets)
         if wait_seconds:
             raise TooMany("too many failed attempts to sign in", wait_seconds)
-        for bucket in buckets:
-            self._full_at[bucket] = bucket[0].take(self._full_at.pop(bucket, now), now)
-        while len(self._full_at) > MAX_BUCKETS:
-            self._full_at.popitem(last=False)
+        for limit, who in buckets:
+            full_at = self._full_at[limit]
+            full_at[who] = limit.take(full_at.pop(who, now), now)
+            if len(full_at) > MAX_BUCKETS:
+                full_at.popitem(last=False)
 
     def _give_back(self, buckets: list[_Bucket]) -> None:
-        for bucket in buckets:
-            if bucket in self._full_at:
-                self._full_at[bucket] -= bucket[0].interval_seconds
+        for limit, who in buckets:
+            if who in self._full_at[limit]:
+                self._full_at[limit][who] -= limit.interval_seconds
 
     def _prove(self, who: Hashable) -> None:
         self._proven.pop(who, None)

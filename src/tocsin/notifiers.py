@@ -85,7 +85,7 @@ class Notifiers:
         await self._check_members(app, notifier)
         event = self._event("new_notifier", notifier, app, user)
         note = self._note(Action.NOTIFIER_ADDED, notifier, self._told(notifier))
-        await self._ingest.write(with_note(partial(verbs.add_notifier, notifier=notifier), note), event)
+        await self._ingest.write(partial(verbs.add_notifier, notifier=notifier), event, note)
         return self._shown(notifier)
 
     async def edit(self, app: App, user: User, notifier_id: str, wish: NotifierWish) -> Notifier:
@@ -96,7 +96,7 @@ class Notifiers:
             event = self._event("edit_notifier", after, app, user)
             note = self._note(Action.NOTIFIER_CHANGED, after, self._changed(before, after))
             change = partial(verbs.change_notifier, before=before, after=after)
-            return await self._ingest.write(with_note(change, note), event)
+            return await self._ingest.write(change, event, note)
 
         return await self._change(app, notifier_id, store)
 
@@ -105,7 +105,7 @@ class Notifiers:
         notifier = await self._find(app, notifier_id)
         event = self._event("delete_notifier", notifier, app, user)
         change = partial(_remove, notifier=notifier, at=self._clock.now())
-        await self._ingest.write(with_note(change, self._note(Action.NOTIFIER_REMOVED, notifier)), event)
+        await self._ingest.write(change, event, self._note(Action.NOTIFIER_REMOVED, notifier))
 
     async def pause(self, app: App, notifier_id: str, *, until: datetime | None = None) -> Notifier:
         """Hold deliveries back, without end or until a time; they are sent after `resume`."""

@@ -29,7 +29,6 @@ from tocsin.limits import Allowances, Throttle
 from tocsin.model import Token, User
 from tocsin.remembered import Remembered
 from tocsin.store import tokens as token_verbs
-from tocsin.store.audit import with_note
 from tocsin.store.port import Store
 
 LOG = structlog.get_logger()
@@ -287,7 +286,7 @@ class Tokens:
         details = {"username": user.username, "scopes": token.scopes, "apps": token.app_ids}
         note = Note(action=action, at=self._clock.now(), object_id=token.id, object_name=token.name, details=details)
         event = self._ingest.own_event(event_type=event_type, type_data=type_data, user=user)
-        await self._ingest.write(with_note(change, note), event)
+        await self._ingest.write(change, event, note)
 
 
 def _check_token(wish: TokenWish, now: datetime) -> None:

@@ -3,12 +3,12 @@
 import base64
 import hmac
 from collections.abc import Sequence
-from functools import partial
 
-from tocsin.audit import Action, Actor, Note
+import msgspec
+
+from tocsin.audit import Action, Note, actor
 from tocsin.clock import Clock
 from tocsin.errors import NotFound
-from tocsin.store.audit import with_note
 from tocsin.store.members import remove_recipient
 from tocsin.store.port import Store
 
@@ -44,10 +44,9 @@ class Unsubscribe:
     async def leave(self, code: str) -> str:
         """Take the address off the notifier; answers with it. Harmless when it has left before."""
         notifier_id, address = self.read(code)
-        now = self._clock.now()
-        note = Note(action=Action.RECIPIENT_LEFT, at=now, object_id=notifier_id, by=Actor(kind="recipient"))
-        change = partial(remove_recipient, notifier_id=notifier_id, address=address, at=now)
-        await self._store.write(with_note(change, note))
+        by = msgspec.structs.replace(actor(), kind="recipient")
+        note = Note(action=Action.RECIPIENT_LEFT, at=self._clock.now(), object_id=notifier_id, by=by)
+        await self._store.write(remove_recipient, notifier_id, address, note)
         return address
 
 

@@ -260,6 +260,7 @@ async def build(
         previews=previews,
         schedule_seconds=settings.retry_schedule,
     )
+    audit = AuditLog(store=store, sealer=sealer)
     verbs = Verbs(
         accounts=accounts,
         tokens=Tokens(
@@ -279,8 +280,8 @@ async def build(
         history=history,
         explain=explain,
         ingest=ingest,
-        keys=Keys(store=store, clock=clock, sealer=sealer),
-        audit=AuditLog(store=store, sealer=sealer),
+        keys=Keys(store=store, clock=clock, sealer=sealer, audit=audit),
+        audit=audit,
     )
     upkeep = None
     if worker is not None:

@@ -171,7 +171,7 @@ async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
         unsubscribe_url=lambda notifier_id, address: f"{PUBLIC_URL}/unsubscribe/{notifier_id}{address}",
     )
     verbs = Verbs(
-        keys=Keys(store=store, clock=clock, sealer=SEALER),
+        keys=Keys(store=store, clock=clock, sealer=SEALER, audit=AuditLog(store=store, sealer=SEALER)),
         audit=AuditLog(store=store, sealer=SEALER),
         accounts=accounts,
         tokens=tokens,

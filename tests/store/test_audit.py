@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from tests.sealer import SEALER
 from tests.store.cast import APP, Stage
-from tocsin.audit import Action, Actor, Entry, Note, acting
+from tocsin.audit import NO_DIGEST, Action, Actor, Entry, Note, acting
 from tocsin.audit_log import AuditBroken, AuditLog
 from tocsin.errors import NotFound, RequestError
 from tocsin.keys import Keys
 from tocsin.sealing import Sealer
-from tocsin.store.audit import Head, add_note, list_newest, prune_audit, read_head, with_note
+from tocsin.store.audit import Head, add_note, list_newest, prune_audit, read_head, read_links, with_note
 from tocsin.store.schema import apps, audit_entries, audit_head
 from tocsin.upkeep import STEP
 
@@ -119,13 +119,52 @@ async def test_a_log_that_was_written_anew_without_the_key_shows(stage: Stage) -
     await tamper(stage, audit_entries.delete(), audit_head.update().values(number=0, digest=bytes(32)))
     forger = Sealer({"test": bytes(32)})
 
-    def forge(connection: sa.Connection) -> None:
+    def write(connection: sa.Connection) -> None:
         add_note(
             connection.execution_options(tocsin_sealer=forger), Note(action=Action.APP_ADDED, at=stage.clock.now())
         )
 
-    await stage.store.write(forge)
+    await stage.store.write(write)
     with pytest.raises(AuditBroken, match="was not written by Tocsin"):
+        await log(stage).verify()
+
+
+async def forge(stage: Stage, *, key_id: str) -> None:
+    """Change the first entry and make all digests anew, as whoever can write to the database but has no key could."""
+
+    def write(connection: sa.Connection) -> None:
+        digest = NO_DIGEST
+        for link in read_links(connection, after=0, limit=100):
+            entry = msgspec.structs.replace(link.entry, username="mallory")
+            digest = entry.digest(digest)
+            changed = {"username": "mallory", "digest": digest, "key_id": key_id}
+            connection.execute(audit_entries.update().where(audit_entries.c.number == entry.number).values(changed))
+        connection.execute(audit_head.update().values(digest=digest))
+
+    await stage.store.write(write)
+
+
+@pytest.mark.parametrize("key_id", ["test", "of-nobody"])
+async def test_what_was_forged_shows_although_tocsin_goes_on_from_there(stage: Stage, key_id: str) -> None:
+    await add(stage, 2)
+    await forge(stage, key_id=key_id)
+    await add(stage)
+    with pytest.raises(AuditBroken, match="entry 1 "):
+        await log(stage).verify()
+    with pytest.raises(AuditBroken, match="entry 1 "):
+        await Keys(store=stage.store, clock=stage.clock, sealer=SEALER, audit=log(stage)).rotate()
+    with pytest.raises(AuditBroken, match="entry 1 "):
+        await log(stage).verify()
+
+
+async def test_an_entry_that_says_of_itself_that_it_was_pruned_shows(stage: Stage) -> None:
+    await add(stage, 3)
+    (link,) = await stage.store.read(read_links, after=2, limit=1)
+    told = {"action": "audit.pruned", "details": f'{{"through":3,"digest":"{link.digest.hex()}"}}'}
+    this = audit_entries.c.number == 3
+    await tamper(stage, audit_entries.update().where(this).values(told), audit_entries.delete().where(sa.not_(this)))
+    await add(stage)
+    with pytest.raises(AuditBroken, match="entry 3 "):
         await log(stage).verify()
 
 
@@ -183,7 +222,7 @@ async def test_once_the_key_was_rotated_the_old_one_is_not_needed(stage: Stage) 
     only_new = Sealer({"new": new})
     with pytest.raises(AuditBroken, match="put it back"):
         await log(stage, only_new).verify()
-    await Keys(store=store, clock=stage.clock, sealer=both).rotate()
+    await Keys(store=store, clock=stage.clock, sealer=both, audit=log(stage, both)).rotate()
     assert (await log(stage, only_new).verify()).count == 3
     await tamper(stage, audit_entries.update().values(username="mallory"))
     with pytest.raises(AuditBroken, match="entry 1 "):

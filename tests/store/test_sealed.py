@@ -9,11 +9,14 @@ import sqlalchemy as sa
 
 from tests.sealer import SEALER
 from tests.store.cast import APP, Stage
+from tocsin.audit_log import AuditLog
+from tocsin.clock import Clock
 from tocsin.errors import ConfigError
 from tocsin.keys import Keys
 from tocsin.sealing import Sealer
 from tocsin.store import schema
 from tocsin.store.notifiers import find_notifier, list_notifiers
+from tocsin.store.port import Store
 from tocsin.store.variables import edit_variable, list_variables, set_variables
 
 SECRET, PREVIOUS, URL, VALUE = "whsec_Y2FuYXJ5", "whsk_Y2FuYXJ5", "http://example.com/canary", "canary value"
@@ -36,13 +39,17 @@ async def dump(stage: Stage) -> str:
     return await stage.store.read(read)
 
 
+def keys_of(store: Store, clock: Clock, sealer: Sealer) -> Keys:
+    return Keys(store=store, clock=clock, sealer=sealer, audit=AuditLog(store=store, sealer=sealer))
+
+
 @asynccontextmanager
 async def rekeyed(stage: Stage, **keys: bytes) -> AsyncIterator[tuple[Stage, Keys]]:
     """The same database, opened with these keys."""
     sealer = Sealer(keys)
     await stage.store.close()
     store = await stage.reopen(sealer)
-    yield msgspec.structs.replace(stage, store=store), Keys(store=store, clock=stage.clock, sealer=sealer)
+    yield msgspec.structs.replace(stage, store=store), keys_of(store, stage.clock, sealer)
     await store.close()
 
 
@@ -150,7 +157,7 @@ async def test_what_was_never_sealed_is_sealed_by_rotation(stage: Stage) -> None
 
     await stage.store.write(lay_bare)
     assert await stage.store.read(list_notifiers, APP) == []
-    assert (await Keys(store=stage.store, clock=stage.clock, sealer=SEALER).rotate()).count == 2
+    assert (await keys_of(stage.store, stage.clock, SEALER).rotate()).count == 2
     wanted = msgspec.structs.replace(notifier, secret=SECRET, type_data={"webhook_url": URL})
     assert await stage.store.read(list_notifiers, APP) == [wanted]
 

@@ -89,7 +89,7 @@ class _Exchange:
                 "request.crashed",
                 request_id=self._request_id,
                 method=self._scope["method"],
-                path=self._scope["path"],
+                path=_without_secrets(self._scope["path"]),
             )
             if self._is_started:
                 raise
@@ -109,6 +109,11 @@ class _Exchange:
         elif self._is_head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
+
+
+def _without_secrets(path: str) -> str:
+    """A path as it may be logged: that of a page may be a permission, as `/login/SECRET` is."""
+    return path if path.startswith("/v1/") else "/" + path.split("/")[1]
 
 
 def request_id(scope: Scope) -> str:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from tocsin.api.context import Meta, Page, ReadsAudit, VerbsOf, pagination
 from tocsin.api.instants import InstantOut
 from tocsin.api.problems import IN_APP, answers
-from tocsin.audit import Action
 from tocsin.audit_log import Recorded
 
 router = APIRouter(prefix="/v1", tags=["Audit log"])
@@ -39,7 +38,7 @@ class AuditEntryOut(BaseModel):
 
     number: int
     created_at: InstantOut
-    action: Action
+    action: str = Field(examples=["notifier.changed"])
     actor: ActorOut
     object: ObjectOut
     details: dict[str, Any] = Field(examples=[{"settings": ["webhook_url"]}])
@@ -77,7 +76,7 @@ def _shown(recorded: Recorded) -> AuditEntryOut:
     return AuditEntryOut(
         number=entry.number,
         created_at=entry.at,
-        action=Action(entry.action),
+        action=entry.action,
         actor=ActorOut(
             kind=entry.actor,
             id=entry.user_id,

@@ -29,6 +29,9 @@ PLAIN_BODY_BYTES = 64 * 1024
 MAX_CONNECTIONS = 4096
 """Clients that are connected at once: each may make the process hold 64 KiB, and some kilobytes for itself."""
 
+PLAIN_HEAD_BYTES = 8 * 1024
+"""Longer heads, too: uvicorn's way has their bound."""
+
 # No list that is folded, no space before a colon, no lone CR or LF: nothing that another reader could see otherwise.
 _HEAD = re.compile(
     rb"POST /v1/apps/([A-Za-z0-9-]++)/events HTTP/1\.1\r\n"
@@ -83,6 +86,8 @@ def _read_head(data: bytes) -> _Head | None:
     if is_kept_alive is None or not _NEGOTIATED.isdisjoint(headers):
         return None
     start = match.end()
+    if start > PLAIN_HEAD_BYTES:
+        return None
     return _Head(str(match[1], "ascii"), headers, start, start + int(length), is_kept_alive)
 
 
@@ -134,6 +139,7 @@ class Listener(asyncio.Protocol):
         self._events = app if isinstance(app, AnswersEvents) and config.limit_concurrency is None else None
         self._ordinary: Ordinary | None = None
         self._unread = b""
+        self._awaited: _Head | None = None
         self._under_way: _Turn | None = None
         self._is_stopping = False
         self._is_write_paused = False
@@ -193,12 +199,16 @@ class Listener(asyncio.Protocol):
     def _read(self) -> None:
         """Begin with the next request of what has come."""
         data = self._unread
-        head = _read_head(data) if self._events is not None else None
+        head = self._awaited
+        if head is None and self._events is not None:
+            head = _read_head(data)
         if head is None:
             self._hand_over()
         elif head.end > len(data):
+            self._awaited = head  # read once, in however many pieces its body comes
             self._expect_rest()
         else:
+            self._awaited = None
             self._forget_deadline()
             self._unread = data[head.end :]
             self._begin(head, data[head.start : head.end])

@@ -132,9 +132,12 @@ class Visit:
 
     def is_own_origin(self, origin: str) -> bool:
         """Whether an `Origin` is this server: as it is called from outside, or as this request calls it."""
-        return origin == _origin_of(self.site.public_url) or urlsplit(origin).netloc == self._request.headers.get(
-            "host"
-        )
+        if origin == _origin_of(self.site.public_url):
+            return True
+        try:
+            return urlsplit(origin).netloc == self._request.headers.get("host")
+        except ValueError:
+            return False
 
 
 def _origin_of(url: str) -> str:

@@ -6,11 +6,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from tocsin.errors import NotFound
+from tocsin.errors import Conflict, NotFound
 from tocsin.model import Token, User
 from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import tokens, users
 from tocsin.store.users import to_user, user_columns
+
+MAX_TOKENS = 500
+"""Of a user: each has an allowance of requests of its own."""
 
 
 def list_tokens(connection: sa.Connection, user_id: str) -> list[Token]:
@@ -41,6 +44,10 @@ def find_owner(
 
 
 def add_token(connection: sa.Connection, token: Token, secret_hash: bytes) -> None:
+    """Raises Conflict when the user has as many as one may have."""
+    counted = sa.select(sa.func.count()).select_from(tokens).where(tokens.c.user_id == token.user_id)
+    if connection.execute(counted).scalar_one() >= MAX_TOKENS:
+        raise Conflict(f"a user has {MAX_TOKENS} API tokens at most: remove those that are not needed")
     values = {name: getattr(token, name) for name in Token.__struct_fields__}
     lists = {name: None if values[name] is None else list(values[name]) for name in ("scopes", "app_ids")}
     connection.execute(tokens.insert().values(**values | lists, secret_hash=secret_hash))

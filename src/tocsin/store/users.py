@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tocsin.errors import InvalidInput
 from tocsin.model import User
+from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import sign_in_links, users
 
 TAKEN = ["is already taken"]
@@ -71,6 +72,7 @@ def add_link(
     connection.execute(sign_in_links.insert().values(secret_hash=secret_hash, user_id=user_id, expires_at=expires_at))
 
 
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
 def take_link(connection: sa.Connection, secret_hash: bytes, *, now: datetime) -> User | None:
     """Use a sign-in link up; None when there is none, or no longer."""
     statement = (
