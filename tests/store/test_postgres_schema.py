@@ -6,19 +6,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tests.sealer import SEALER
 from tests.store.cast import APP, OTHER_APP, insert_cast
+from tocsin.errors import StoreError
 from tocsin.ids import new_uuid7
 from tocsin.model import Notifier
+from tocsin.store import migrate as migrating
 from tocsin.store import schema
 from tocsin.store.deliveries import new_delivery
 from tocsin.store.endings import expire
 from tocsin.store.migrate import is_current, migrate
 from tocsin.store.notifiers import add_notifier, remove_notifier
+from tocsin.store.postgres.connections import as_store_error
 from tocsin.store.sealed import OPTION
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -49,6 +53,28 @@ async def migrate_with(engine: AsyncEngine, *, is_begun: bool) -> None:
 
 async def test_many_that_migrate_at_once_leave_one_schema(engine: AsyncEngine) -> None:
     await asyncio.gather(*(migrate_with(engine, is_begun=number % 2 == 0) for number in range(5)))
+    async with engine.connect() as connection:
+        assert await connection.run_sync(is_current)
+
+
+async def test_migrating_gives_way_to_whoever_reads_a_table_for_long(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "TABLE_PATIENCE_SECONDS", 1)
+
+    def to_the_fifth(connection: sa.Connection) -> None:
+        config = migrating._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+
+    async with engine.begin() as connection:
+        await connection.run_sync(to_the_fifth)
+    async with engine.begin() as dump:
+        await dump.execute(sa.text("LOCK TABLE notifiers IN ACCESS SHARE MODE"))
+        with pytest.raises(sa.exc.DBAPIError) as refused:
+            await migrate_with(engine, is_begun=True)
+        assert isinstance(as_store_error(refused.value), StoreError)
+    await migrate_with(engine, is_begun=True)
     async with engine.connect() as connection:
         assert await connection.run_sync(is_current)
 

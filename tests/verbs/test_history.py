@@ -16,7 +16,7 @@ DONE = {"outcome": AttemptOutcome.DELIVERED, "state": DeliveryState.DELIVERED}
 
 
 async def store_own_event(world: World, event) -> None:
-    await world.ingest.write(lambda _: None, event)
+    await world.store.write(add_event, event, world.ingest._dispatch)
 
 
 def ids(bodies: list[bytes]) -> list[str]:

@@ -14,6 +14,9 @@ from tocsin.errors import ConfigError
 MIGRATION_LOCK = 0x746F6373
 """The number of PostgreSQL's advisory lock that is held meanwhile."""
 
+TABLE_PATIENCE_SECONDS = 5
+"""A change of a table waits so long for those who read it, such as a dump: whoever comes after it waits meanwhile."""
+
 
 def migrate(connection: sa.Connection) -> None:
     """Apply what is missing, in one transaction. Raises ConfigError for a database of a newer Tocsin.
@@ -60,6 +63,7 @@ def _alone_in_database(connection: sa.Connection) -> Iterator[None]:
         for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{TABLE_PATIENCE_SECONDS}s'")
         yield
 
 
