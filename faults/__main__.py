@@ -16,6 +16,7 @@ from benchmarks.subjects import ROOT
 from faults import report
 from faults.results import KEPT, Kept, Result, publish, read_published
 from faults.scenario import Context, Figure, OutOfTime, Scenario, load_scenarios
+from tests import processes
 
 SEED = 20261126
 
@@ -120,6 +121,7 @@ async def _whole(scenario: Scenario, context: Context) -> list[Figure]:
 def main() -> int:
     end_on_sigterm()
     options = parse_options()
+    processes.LOG_LEVEL = "info"
     results = Run(options).run(chosen(options))
     missed = [result.id for result in results if not result.is_met]
     print(f"\n{len(results)} scenarios; " + (f"missed: {', '.join(missed)}" if missed else "every target is met"))

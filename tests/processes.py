@@ -18,6 +18,9 @@ from tests.programs import Guard, free_port
 TOCSIN = Path(sys.executable).with_name("tocsin")
 SECRET_KEY = base64.b64encode(bytes(range(32))).decode()
 
+LOG_LEVEL = "debug"
+"""Whoever measures sets another: what servers log is searched for secrets, and costs something."""
+
 Role = Literal["all", "api", "worker"]
 
 
@@ -116,7 +119,7 @@ class Installation:
             "TOCSIN_METRICS_LISTEN": "off",
             "TOCSIN_RATE_LIMIT": "off",
             "TOCSIN_LOG_FORMAT": "json",
-            "TOCSIN_LOG_LEVEL": "debug",
+            "TOCSIN_LOG_LEVEL": LOG_LEVEL,
             "TOCSIN_SECRET_KEY": SECRET_KEY,
             **settings,
         }
