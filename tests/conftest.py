@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.canaries import PATTERN, pytest_runtest_makereport, watch_sealing  # noqa: F401 - pytest finds the hook here
+from tests.line import migrated
 from tests.postgres import PgBouncer, PostgresServer
 from tests.processes import Installation
 from tests.sealer import SEALER
@@ -54,6 +56,14 @@ class Place:
     name: str
     url: str
     token: str
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that has its tables already: most of what opening a new one costs."""
+    path = tmp_path_factory.mktemp("template") / "tocsin.db"
+    path.write_bytes(migrated())
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -16,6 +18,7 @@ from tocsin.clock import Clock
 from tocsin.ids import new_uuid7
 from tocsin.model import App, Notifier, User
 from tocsin.settings import Settings
+from tocsin.store.migrate import migrate
 from tocsin.store.notifiers import add_notifier, find_notifier
 from tocsin.tokens import TokenWish
 from tocsin.wiring import Running, build
@@ -190,6 +193,17 @@ def _add_notifiers(connection: sa.Connection, wanted: Sequence[Notifier]) -> Non
         add_notifier(connection, notifier)
 
 
+@cache
+def migrated() -> bytes:
+    """A database that has its tables already: most of what opening a new one costs."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tocsin.db"
+        engine = sa.create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            migrate(connection)
+        return path.read_bytes()
+
+
 @asynccontextmanager
 async def straight_line(
     tmp_path: Path, *, clock: Clock | None = None, is_new: bool = True, **settings: Any
@@ -197,6 +211,8 @@ async def straight_line(
     """Tocsin as `serve` runs it, without a socket in front. The app's default notifier is removed when it is new."""
     chosen = {"database_url": f"sqlite:///{tmp_path}/tocsin.db", "egress_allow": "127.0.0.1"}
     chosen |= {"metrics_listen": None, "rate_limit": None}
+    if not (tmp_path / "tocsin.db").exists():
+        (tmp_path / "tocsin.db").write_bytes(migrated())
     running = await build(Settings(**(chosen | settings)), public_url=PUBLIC_URL, clock=clock)
     work = asyncio.create_task(running.run())
     accounts, apps = running.verbs.accounts, running.verbs.apps

@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import argon2
@@ -120,13 +122,14 @@ def api() -> FastAPI:
 
 
 @pytest.fixture
-async def world(tmp_path, api: FastAPI) -> AsyncIterator[World]:
+async def world(tmp_path, migrated_sqlite: Path, api: FastAPI) -> AsyncIterator[World]:
     clock = ManualClock()
     catalogue = Catalogue.load()
     platforms = load_platforms()
     dispatch = Dispatcher(
         catalogue=catalogue, platforms=platforms, ready=READY, slots=None, health=Health(clock=clock), lease_seconds=60
     )
+    shutil.copy(migrated_sqlite, tmp_path / "tocsin.db")
     store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch, sealer=SEALER)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
     mails: list[EmailMessage] = []

@@ -6,28 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from tests.sealer import SEALER
 from tests.store.cast import Dice, FakeDispatch, OpenStore, Stage, insert_cast
 from tocsin.clock import ManualClock
 from tocsin.sealing import Sealer
-from tocsin.store.migrate import migrate
 from tocsin.store.port import Store
 from tocsin.store.postgres import open_postgres
 from tocsin.store.sqlite import SqliteStore
 
 DATABASES = ("sqlite", "postgres")
-
-
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that has its tables already: most of what opening a new one costs."""
-    path = tmp_path_factory.mktemp("template") / "tocsin.db"
-    engine = sa.create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        migrate(connection)
-    return path
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The verbs over a real SQLite store: alice owns my-app, bob collaborates on it, charlie is an outsider."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -128,11 +129,12 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[World]:
+async def world(tmp_path: Path, migrated_sqlite: Path, catalogue: Catalogue) -> AsyncIterator[World]:
     clock, platforms, ready = ManualClock(NOW), load_platforms(), frozenset({"webhook", "slack", "rocket_chat"})
     dispatch = Dispatcher(
         catalogue=catalogue, platforms=platforms, ready=ready, slots=None, health=Health(clock=clock), lease_seconds=45
     )
+    shutil.copy(migrated_sqlite, tmp_path / "tocsin.db")
     store = SqliteStore(f"sqlite:///{tmp_path}/tocsin.db", clock=clock, dispatch=dispatch, sealer=SEALER)
     ingest = Ingest(store=store, clock=clock, dispatch=dispatch, deliverer=None)
     alice, bob, charlie = user("alice"), user("bob"), user("charlie")
