@@ -59,10 +59,10 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks, with which of their API tokens, and what that is limited to; None stands for no limit."""
+    """Who asks, with which of their API tokens (with none on a page), and its limits; None stands for no limit."""
 
     user: User
-    token_id: str
+    token_id: str | None
     scopes: frozenset[Right] | None = None
     app_ids: frozenset[str] | None = None
     allowance: Allowance | None = None

@@ -90,8 +90,7 @@ class Accounts:
         # Somebody who does not exist takes as long as a wrong password.
         is_right = await self._is_password(password, password_hash or await self._decoy())
         if user is None or password_hash is None or not is_right:
-            LOG.info("sign_in.refused", address=address)
-            raise NotAuthenticated("the username or the password is wrong")
+            raise _refused("the username or the password is wrong", address)
         identify(user)
         return user
 
@@ -178,8 +177,7 @@ class Accounts:
         user = await self._store.write(user_verbs.take_link, hash_secret(secret), now=self._clock.now())
         if user is None:
             self._throttle.count_bad_token(address)
-            LOG.info("sign_in.refused", address=address)
-            raise NotAuthenticated("this sign-in link was used or is too old: ask for a new one")
+            raise _refused("this sign-in link was used or is too old: ask for a new one", address)
         identify(user)
         return user
 
@@ -221,8 +219,7 @@ class Accounts:
         user = await self._store.write(code_verbs.take_code, hash_secret(browser), code_hash, self._clock.now())
         if user is None:
             self._throttle.count_bad_token(address)
-            LOG.info("sign_in.refused", address=address)
-            raise NotAuthenticated("the code is wrong, was used, or is too old")
+            raise _refused("the code is wrong, was used, or is too old", address)
         identify(user)
         return user
 
@@ -251,6 +248,11 @@ class Accounts:
         if self._decoy_hash is None:
             self._decoy_hash = await self._hash(secrets.token_urlsafe(16))
         return self._decoy_hash
+
+
+def _refused(why: str, address: str) -> NotAuthenticated:
+    LOG.info("sign_in.refused", address=address)
+    return NotAuthenticated(why)
 
 
 def _hash_code(code: str, browser: str) -> bytes:

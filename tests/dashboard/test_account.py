@@ -1,8 +1,11 @@
 """A user's own page: sessions, here and elsewhere, and the password."""
 
+from structlog.testing import capture_logs
+
 from tests.api.conftest import World
 from tests.dashboard.browser import Browser, open_browser
 from tests.dashboard.conftest import PASSWORD
+from tocsin.proxies import Proxies
 
 NEW = "another good password"
 CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Safari/537.36"
@@ -18,6 +21,19 @@ async def test_the_page_shows_where_one_is_signed_in(world: World, alice: Browse
         assert "Chrome on Windows" in alice.text
         assert alice.text.count("127.0.0.1") >= 2
         assert alice.text.count("this browser") == 1
+
+
+async def test_a_session_has_its_address_though_guesses_count_for_the_network(world: World, browser: Browser) -> None:
+    await world.verbs.accounts.set_password(world.users["alice"], PASSWORD)
+    world.api.state.proxies = Proxies.parse("127.0.0.1")
+    browser.client.headers["x-forwarded-for"] = "2001:db8:1:2::7"
+    with capture_logs() as logs:
+        await browser.sign_in("alice", "wrong password")
+    assert [entry["address"] for entry in logs if entry["event"] == "sign_in.refused"] == ["2001:db8:1:2::/64"]
+    await browser.sign_in("alice", PASSWORD)
+    await browser.open("/account")
+    assert "2001:db8:1:2::7" in browser.text
+    assert "/64" not in browser.text
 
 
 async def test_another_session_can_be_ended(world: World, alice: Browser) -> None:

@@ -29,7 +29,7 @@ async def change_password(signed_in: SignedInOf, visit: VisitOf, verbs: VerbsOf)
         return await _show(visit, verbs, signed_in, problem=visit.words("account.not_repeated"), status=422)
     try:
         if await verbs.accounts.has_password(user):
-            await verbs.accounts.sign_in(user.username, form.get("current", ""), address=visit.address)
+            await verbs.accounts.sign_in(user.username, form.get("current", ""), address=visit.caller)
         await verbs.accounts.set_password(user, form.get("password", ""), keep_session=signed_in.session.id)
     except NotAuthenticated:
         return await _show(visit, verbs, signed_in, problem=visit.words("account.wrong_password"), status=403)

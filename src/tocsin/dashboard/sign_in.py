@@ -35,7 +35,7 @@ async def sign_in(visit: VisitOf, verbs: VerbsOf) -> Response:
     target = local_path(visit.form.get("next"))
     name, password = visit.form.get("username", "").strip(), visit.form.get("password", "")
     try:
-        user = await verbs.accounts.sign_in(name, password, address=visit.address)
+        user = await verbs.accounts.sign_in(name, password, address=visit.caller)
     except NotAuthenticated as error:
         return _show_form(visit, verbs, target, name=name, problem=error.message, status=REFUSED)
     return await _begin(visit, verbs, user, target)
@@ -61,7 +61,7 @@ async def ask_code(visit: VisitOf, verbs: VerbsOf) -> Response:
         text = visit.words("code.mail_text", code=shown, url=visit.site.public_url)
         return Letter(visit.words("code.mail_subject", code=shown), text)
 
-    await verbs.accounts.ask_code(name, browser=visit.secret, write=write, address=visit.address)
+    await verbs.accounts.ask_code(name, browser=visit.secret, write=write, address=visit.caller)
     return visit.go(f"/login/code?{urlencode({'next': target})}")
 
 
@@ -70,7 +70,7 @@ async def take_code(visit: VisitOf, verbs: VerbsOf) -> Response:
     _need_codes(verbs)
     target = local_path(visit.form.get("next"))
     try:
-        user = await verbs.accounts.take_code(visit.form.get("code", ""), browser=visit.secret, address=visit.address)
+        user = await verbs.accounts.take_code(visit.form.get("code", ""), browser=visit.secret, address=visit.caller)
     except NotAuthenticated as error:
         return visit.show("code.html", target=target, problem=error.message, status=REFUSED)
     return await _begin(visit, verbs, user, target)
@@ -85,7 +85,7 @@ async def show_link(secret: LinkSecret, visit: VisitOf) -> Response:
 @router.post("/login/{secret}")
 async def take_link(secret: LinkSecret, visit: VisitOf, verbs: VerbsOf) -> Response:
     try:
-        user = await verbs.accounts.take_link(secret, address=visit.address)
+        user = await verbs.accounts.take_link(secret, address=visit.caller)
     except NotAuthenticated as error:
         return visit.show("link.html", secret=secret, problem=error.message, status=REFUSED)
     return await _begin(visit, verbs, user, "/")

@@ -12,11 +12,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tocsin import __version__
 from tocsin.access import Principal
-from tocsin.api.callers import caller_of
+from tocsin.api.callers import address_in, caller_of
 from tocsin.api.context import Site
 from tocsin.dashboard.pages import Pages
 from tocsin.dashboard.words import Languages
 from tocsin.errors import NotAuthenticated
+from tocsin.proxies import NOWHERE
 from tocsin.sessions import LIFETIME, SECRET_BYTES, SignedIn
 from tocsin.verbs import Verbs
 
@@ -51,9 +52,14 @@ class Visit:
             self.signed_in = await self._verbs.sessions.find(secret)
 
     @property
+    def caller(self) -> str:
+        """What the request counts for where something is limited: an address, or the network of one."""
+        return caller_of(self._request)
+
+    @property
     def address(self) -> str:
         """Where the request comes from."""
-        return caller_of(self._request)
+        return address_in(self._request.scope) or NOWHERE
 
     @property
     def device(self) -> str:
@@ -164,7 +170,7 @@ SignedInOf = Annotated[SignedIn, Depends(get_signed_in)]
 
 
 async def get_principal(signed_in: SignedInOf) -> Principal:
-    return Principal(signed_in.user, signed_in.session.id)
+    return Principal(signed_in.user, None)
 
 
 PrincipalOf = Annotated[Principal, Depends(get_principal)]
