@@ -49,7 +49,10 @@ def page(catalogue: Catalogue) -> str:
     unnamed = [kind for kind in kinds if not kind.event_type_name and not kind.own]
     parts.append(f"## Without an event-type name\n\n{_table(catalogue, unnamed)}")
     own = [kind for kind in kinds if kind.own]
-    intro = "Types for what happens to a notifier itself. This version puts them in words and makes none of them yet."
+    intro = (
+        "What happens to a notifier itself. They go to the app's other active notifiers that send all events, or to "
+        "its owner by mail."
+    )
     parts.append(f"## Made by Tocsin\n\n{intro}\n\n{_table(catalogue, own)}")
     return "\n".join(parts)
 
