@@ -145,13 +145,16 @@ class Curl:
 
 @pytest.fixture(scope="session")
 def curl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Curl]:
-    installation = Installation(tmp_path_factory.mktemp("seed"), TOCSIN_RATE_LIMIT="off")
-    installation.serve()
-    curl = Curl(installation.port, installation.add_user())
-    for name in ("my-app", "example-app"):
-        curl.post("/v1/apps", {"app": {"name": name}})
-    yield curl
-    assert installation.stop() == 0
+    installation = Installation(tmp_path_factory.mktemp("seed"))
+    try:
+        installation.serve()
+        curl = Curl(installation.port, installation.add_user())
+        for name in ("my-app", "example-app"):
+            curl.post("/v1/apps", {"app": {"name": name}})
+        yield curl
+        assert installation.stop() == 0
+    finally:
+        installation.end()
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import World
+from tests.line import PLATFORM_IDS
 from tocsin.dates import format_instant
 from tocsin.tokens import TokenWish
 
-WEBHOOK_ID = "5982f145d48c3600273ef08a"
 PATH = "/v1/apps/my-app/notifiers"
 
 
@@ -17,7 +17,7 @@ PATH = "/v1/apps/my-app/notifiers"
 async def path(client) -> str:
     """Where the secret of a webhook notifier is."""
     notifier = {
-        "platform_id": WEBHOOK_ID,
+        "platform_id": PLATFORM_IDS["webhook"],
         "name": "hook",
         "type_data": {"webhook_url": "https://myapp.fr/webhook/scalingo"},
     }

@@ -40,13 +40,16 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         postgres: PostgresServer = request.getfixturevalue("postgres")
         url = postgres.add_database("clients", template=template.name)
         tokens["alice"] = template.token
-    installation = Installation(tmp_path_factory.mktemp("clients"), database_url=url, TOCSIN_RATE_LIMIT="off")
-    installation.serve()
-    tokens |= {name: installation.add_user(name) for name in ("alice", "bob") if name not in tokens}
-    headers = {"authorization": f"Bearer {tokens['alice']}"}
-    with httpx.Client(base_url=installation.url, headers=headers) as state:
-        yield Server(installation.url, tokens, state)
-    assert installation.stop() == 0
+    installation = Installation(tmp_path_factory.mktemp("clients"), database_url=url)
+    try:
+        installation.serve()
+        tokens |= {name: installation.add_user(name) for name in ("alice", "bob") if name not in tokens}
+        headers = {"authorization": f"Bearer {tokens['alice']}"}
+        with httpx.Client(base_url=installation.url, headers=headers) as state:
+            yield Server(installation.url, tokens, state)
+        assert installation.stop() == 0
+    finally:
+        installation.end()
 
 
 @pytest.fixture(scope="session")

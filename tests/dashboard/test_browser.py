@@ -13,11 +13,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.dashboard.conftest import PASSWORD
 from tests.dashboard.payloads import PAYLOADS
+from tests.line import PLATFORM_IDS
 from tests.processes import Installation
 
-PASSWORD = "correct horse battery"
-WEBHOOK = "5982f145d48c3600273ef08a"
 SHOWN = 20
 """So many events are on an app's page."""
 
@@ -41,7 +41,7 @@ class Site:
     """A running Tocsin with alice and her app, whatever is called as somebody who means harm would call it."""
 
     def __init__(self, folder: Path) -> None:
-        self.installation = Installation(folder, TOCSIN_RATE_LIMIT="off")
+        self.installation = Installation(folder)
         self.token = self.installation.add_user()
         self.installation.run("user", "password", "alice", "--password-stdin", given=PASSWORD)
         self.installation.serve()
@@ -94,9 +94,8 @@ class Watched:
 
 @pytest.fixture
 def watched(chromium: Browser) -> Iterator[Watched]:
-    context = chromium.new_context()
-    yield Watched(context)
-    context.close()
+    with chromium.new_context() as context:
+        yield Watched(context)
 
 
 def sign_in(page: Page, site: Site) -> None:
@@ -128,7 +127,7 @@ def test_names_of_notifiers_are_text(site: Site, watched: Watched) -> None:
     assert len(names) >= 30
     for payload in names:
         settings = {"webhook_url": "http://127.0.0.1:8080/"}
-        notifier = {"platform_id": WEBHOOK, "name": payload, "type_data": settings, "active": False}
+        notifier = {"platform_id": PLATFORM_IDS["webhook"], "name": payload, "type_data": settings, "active": False}
         answer = site.api.post("/v1/apps/shop/notifiers", json={"notifier": notifier})
         assert answer.status_code == 201, answer.text
     sign_in(watched.page, site)
@@ -174,19 +173,18 @@ def test_what_a_visitor_sends_comes_back_as_text(site: Site, watched: Watched, p
 
 
 def test_everything_works_without_scripts(site: Site, chromium: Browser) -> None:
-    context = chromium.new_context(java_script_enabled=False, color_scheme="dark", locale="fr-FR")
-    page = context.new_page()
-    sign_in(page, site)
-    assert "Déconnecter" not in page.inner_text("main")
-    page.goto(f"{site.url}/account")
-    page.fill("#current", PASSWORD)
-    page.fill("#new", PASSWORD)
-    page.fill("#repeated", PASSWORD)
-    page.click("text=Changer le mot de passe")
-    page.wait_for_url(f"{site.url}/account?done=password")
-    page.click("text=Se déconnecter")
-    page.wait_for_url(f"{site.url}/login")
-    context.close()
+    with chromium.new_context(java_script_enabled=False, color_scheme="dark", locale="fr-FR") as context:
+        page = context.new_page()
+        sign_in(page, site)
+        assert "Se déconnecter" in page.inner_text("header")
+        page.goto(f"{site.url}/account")
+        page.fill("#current", PASSWORD)
+        page.fill("#new", PASSWORD)
+        page.fill("#repeated", PASSWORD)
+        page.click("text=Changer le mot de passe")
+        page.wait_for_url(f"{site.url}/account?done=password")
+        page.click("text=Se déconnecter")
+        page.wait_for_url(f"{site.url}/login")
 
 
 def test_the_cookie_is_out_of_reach_for_scripts(site: Site, watched: Watched) -> None:
@@ -220,19 +218,18 @@ class QuietFiles(http.server.SimpleHTTPRequestHandler):
 
 
 def test_another_site_can_neither_send_forms_nor_frame_nor_read(site: Site, chromium: Browser, evil: str) -> None:
-    context = chromium.new_context()
-    page = context.new_page()
-    sign_in(page, site)
-    page.goto(f"{evil}/logout.html")
-    with page.expect_navigation() as sent:
-        page.click("button")
-    assert sent.value is not None
-    assert sent.value.status == 403
-    page.goto(f"{evil}/frame.html")
-    assert "alice" not in "".join(frame.content() for frame in page.frames[1:])
-    page.goto(f"{evil}/read.html")
-    page.wait_for_function("document.title")
-    assert page.title() == "no"
-    page.goto(f"{site.url}/account")
-    assert page.url == f"{site.url}/account", "she is still signed in"
-    context.close()
+    with chromium.new_context() as context:
+        page = context.new_page()
+        sign_in(page, site)
+        page.goto(f"{evil}/logout.html")
+        with page.expect_navigation() as sent:
+            page.click("button")
+        assert sent.value is not None
+        assert sent.value.status == 403
+        page.goto(f"{evil}/frame.html")
+        assert "alice" not in "".join(frame.content() for frame in page.frames[1:])
+        page.goto(f"{evil}/read.html")
+        page.wait_for_function("document.title")
+        assert page.title() == "no"
+        page.goto(f"{site.url}/account")
+        assert page.url == f"{site.url}/account", "she is still signed in"

@@ -1,3 +1,5 @@
+"""Signing in with a password or a link, the cookies that come of it, and signing out."""
+
 from pathlib import Path
 from typing import Literal
 

@@ -72,6 +72,8 @@ def look_everywhere(client: httpx.Client, ids: list[str]) -> Iterator[str]:
     paths += ["/v1/apps", "/v1/events", "/v1/users/self", "/readyz", "/", "/docs", "/openapi.json"]
     for path in paths:
         yield client.get(path).text
+    for event in client.get("/v1/apps/shop/events").json()["events"]:
+        yield client.get(f"/v1/apps/shop/events/{event['id']}/explain").text
     for delivery in client.get("/v1/apps/shop/deliveries").json()["deliveries"]:
         yield client.get(f"/v1/apps/shop/deliveries/{delivery['id']}").text
     for notifier_id in ids:
@@ -87,6 +89,7 @@ def test_no_secret_comes_out_of_a_whole_tocsin(installation: Installation, tmp_p
     with httpx.Client(base_url=installation.url, headers={"authorization": f"Bearer {bearer}"}, timeout=30) as client:
         ids = add_all(client, "bob@example.com")
         use_all(client, ids)
+        audit = client.get("/v1/apps/shop/audit_entries", params={"per_page": 100}).text
     httpx.post(f"{installation.url}/v1/tokens", auth=("alice", PASSWORD + "-wrong"))
     httpx.get(f"{installation.url}/v1/apps", headers={"authorization": f"Bearer {alice}x"})
     httpx.get(f"{installation.url}/login/{link}")
@@ -95,10 +98,11 @@ def test_no_secret_comes_out_of_a_whole_tocsin(installation: Installation, tmp_p
     metrics = httpx.get(f"http://{installation.environment['TOCSIN_METRICS_LISTEN']}/metrics").text
     assert "tocsin_" in metrics
     assert any(PAYLOAD in text for text in seen)  # Bob does see what he may
-    for text in (*seen, metrics):
+    assert "secret.rotated" in audit  # Bob may not see it
+    for text in (*seen, audit, metrics):
         assert found_in(text.encode(), [alice, bearer, link, PASSWORD]) is None
     log = installation.log.read_text()
-    assert '"level":"debug"' in log or "delivery.attempted" in log
+    assert '"level":"debug"' in log
     assert PAYLOAD not in log + metrics
     installation.stop()
     assert list(look_through(tmp_path, [alice, bearer, link, PASSWORD])) == []

@@ -23,7 +23,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The URL of a running server and an API token."""
     folder = tmp_path / "server"
     folder.mkdir()
-    installation = Installation(folder, TOCSIN_EGRESS_ALLOW="", TOCSIN_LOG_LEVEL="warning")
+    installation = Installation(folder, TOCSIN_EGRESS_ALLOW="")
     token = installation.add_user()
     installation.serve()
     yield installation.url, token

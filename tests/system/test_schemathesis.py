@@ -107,18 +107,16 @@ def furnish(client: httpx.Client, name: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    installation = Installation(
-        tmp_path_factory.mktemp("schemathesis"),
-        TOCSIN_EGRESS_ALLOW="",
-        TOCSIN_DELIVERY_TIMEOUT="1",
-        TOCSIN_RATE_LIMIT="off",
-        TOCSIN_LOG_LEVEL="warning",
-    )
-    token = installation.add_user()
-    installation.serve()
-    with httpx.Client(base_url=installation.url, headers={"authorization": f"Bearer {token}"}) as client:
-        yield Server(installation.url, token, {name: furnish(client, name) for name in APPS})
-    assert installation.stop() == 0
+    folder = tmp_path_factory.mktemp("schemathesis")
+    installation = Installation(folder, TOCSIN_EGRESS_ALLOW="", TOCSIN_DELIVERY_TIMEOUT="1")
+    try:
+        token = installation.add_user()
+        installation.serve()
+        with httpx.Client(base_url=installation.url, headers={"authorization": f"Bearer {token}"}) as client:
+            yield Server(installation.url, token, {name: furnish(client, name) for name in APPS})
+        assert installation.stop() == 0
+    finally:
+        installation.end()
 
 
 def describe() -> schemathesis.BaseSchema:
