@@ -2,7 +2,7 @@
 
 Pure. Entries are numbered without a gap; each carries a digest of itself and of the digest before it, so that none can
 be changed, taken out or put in unseen. Whoever could write to the database could make all of these anew: so each digest
-is also sealed with a key that the database does not hold.
+is also signed with a key that the database does not hold.
 """
 
 import hashlib
@@ -85,9 +85,9 @@ def actor() -> Actor:
     return _ACTOR.get()
 
 
-def set_actor(acting: Actor) -> None:
+def set_actor(who: Actor) -> None:
     """Say who acts in this task from here on, and in those that it starts."""
-    _ACTOR.set(acting)
+    _ACTOR.set(who)
 
 
 def identify(user: User, token_id: str | None = None) -> None:

@@ -110,6 +110,7 @@ def read_links(connection: sa.Connection, *, after: int, limit: int) -> list[Lin
     ]
 
 
+@conducts(Conduct(brings_work=False, changes_nouns=False))
 def prune_audit(connection: sa.Connection, *, before: datetime, at: datetime, limit: int) -> int:
     """Remove the oldest entries from before that time, `limit` at most; another entry tells how far. Gives how many."""
     number = audit_entries.c.number
