@@ -76,12 +76,16 @@ class Severity(StrEnum):
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
+    """`language` and `time_zone` are for the pages that the user reads; None leaves them to the browser, and to UTC."""
+
     id: str
     username: str
     email: str
     fullname: str = ""
     is_admin: bool = False
     created_at: datetime
+    language: str | None = None
+    time_zone: str | None = None
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

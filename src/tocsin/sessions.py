@@ -42,12 +42,12 @@ class Sessions:
 
     def __init__(self, *, store: Store, clock: Clock) -> None:
         self._store = store
-        self._clock = clock
+        self.clock = clock
 
     async def begin(self, user: User, *, address: str | None, device: str, replaces: str | None = None) -> str:
         """The secret of a new session. `replaces` is that of a session that the same browser had; it ends by this."""
         secret = secrets.token_urlsafe(SECRET_BYTES)
-        now = self._clock.now()
+        now = self.clock.now()
         session = Session(
             id=new_uuid7("se"),
             user_id=user.id,
@@ -65,7 +65,7 @@ class Sessions:
 
     async def find(self, secret: str) -> SignedIn | None:
         """Who is signed in with this secret, if anybody still is."""
-        now = self._clock.now()
+        now = self.clock.now()
         found = await self._store.read(session_verbs.find_session, hash_secret(secret), now)
         if found is None:
             return None
@@ -85,7 +85,7 @@ class Sessions:
 
     async def list(self, user: User) -> list[Session]:
         """Where a user is signed in, last used first."""
-        return await self._store.read(session_verbs.list_sessions, user.id, self._clock.now())
+        return await self._store.read(session_verbs.list_sessions, user.id, self.clock.now())
 
     async def end(self, user: User, session_id: str) -> None:
         """Raises NotFound."""
@@ -100,7 +100,7 @@ class Sessions:
 
     def _note(self, action: Action, user: User, session: str) -> Note:
         details = {"session": session}
-        return Note(action=action, at=self._clock.now(), object_id=user.id, object_name=user.username, details=details)
+        return Note(action=action, at=self.clock.now(), object_id=user.id, object_name=user.username, details=details)
 
 
 def _printable(device: str) -> str:

@@ -1,22 +1,22 @@
 """What forms send: read with bounds, and refused when another site sends it."""
 
-from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 
 from tocsin.api.bodies import read_bytes
+from tocsin.dashboard.fields import Fields
 from tocsin.dashboard.visit import Visit
 from tocsin.errors import Malformed, NotAllowed
 
 MAX_FORM_BYTES = 64 * 1024
-MAX_FIELDS = 200
+MAX_FIELDS = 500
 TOKEN = "form_token"  # noqa: S105 - the name of a field
 FORM = "application/x-www-form-urlencoded"
 
 
-async def read_form(request: Request) -> Mapping[str, str]:
-    """The fields of a form; of one that is named twice the last counts. Raises Malformed, TooLarge."""
+async def read_form(request: Request) -> Fields:
+    """The fields of a form. Raises Malformed, TooLarge."""
     body = await read_bytes(request, MAX_FORM_BYTES)
     if body and request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Malformed("a form is sent as application/x-www-form-urlencoded")
@@ -26,7 +26,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
         raise Malformed("the form cannot be read") from None
     if any("\0" in text for pair in pairs for text in pair):
         raise Malformed("a form must not hold NUL characters")
-    return dict(pairs)
+    return Fields(pairs)
 
 
 def refuse_foreign(request: Request, visit: Visit) -> None:

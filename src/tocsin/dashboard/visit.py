@@ -14,7 +14,9 @@ from tocsin import __version__
 from tocsin.access import Principal
 from tocsin.api.callers import address_in, caller_of
 from tocsin.api.context import Site
+from tocsin.dashboard.fields import Fields
 from tocsin.dashboard.pages import Pages
+from tocsin.dashboard.times import Times
 from tocsin.dashboard.words import Languages
 from tocsin.errors import NotAuthenticated
 from tocsin.proxies import NOWHERE
@@ -34,7 +36,7 @@ class Visit:
     def __init__(self, request: Request) -> None:
         state = request.app.state
         site: Site = state.site
-        languages: Languages = state.languages
+        self._languages: Languages = state.languages
         self._request = request
         self._pages: Pages = state.pages
         self._verbs: Verbs = state.verbs
@@ -42,14 +44,20 @@ class Visit:
         self._sent = {name: self._read_cookie(name) for name in (SESSION, VISIT)}
         self._given: dict[str, str | None] = {}
         self.site = site
-        self.words = languages.choose(request.headers.get("accept-language"))
+        self.words = self._languages.choose(request.headers.get("accept-language"))
+        self.times = Times(self.words, None, self._verbs.sessions.clock)
         self.signed_in: SignedIn | None = None
-        self.form: Mapping[str, str] = {}
+        self.form = Fields()
 
     async def arrive(self) -> None:
-        """Find out who is signed in."""
-        if (secret := self._sent[SESSION]) is not None:
-            self.signed_in = await self._verbs.sessions.find(secret)
+        """Find out who is signed in, and how they like to read."""
+        if (secret := self._sent[SESSION]) is None:
+            return
+        self.signed_in = await self._verbs.sessions.find(secret)
+        if self.signed_in is not None:
+            user = self.signed_in.user
+            self.words = self._languages.all.get(user.language or "", self.words)
+            self.times = Times(self.words, user.time_zone, self._verbs.sessions.clock)
 
     @property
     def caller(self) -> str:

@@ -1,12 +1,15 @@
-"""What pages say, in the reader's language: `words/` has a file a language, with the same keys."""
+"""What pages say, in the reader's language: `words/` has a folder a language, with the same files and keys."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 DEFAULT = "en"
 MAX_HEADER_CHARACTERS = 1000
+
+_FRENCH_NUMBERS = str.maketrans({",": "\u202f", ".": ","})
 
 
 class Words:
@@ -27,6 +30,11 @@ class Words:
     def _is_one(self, count: object) -> bool:
         return count == 1 or self.language == "fr"  # French counts 0 as one thing
 
+    def number(self, value: float, digits: int = 0) -> str:
+        """A number as this language writes it."""
+        text = f"{value:,.{digits}f}"
+        return text if self.language == "en" else text.translate(_FRENCH_NUMBERS)
+
     def sentence(self, text: str) -> str:
         """A sentence of Tocsin's in this language; as it is, where it is not translated."""
         return self.sentences.get(text, text)
@@ -36,11 +44,8 @@ class Languages:
     """Every language that pages can be in."""
 
     def __init__(self) -> None:
-        self.all = {
-            file.name.removesuffix(".toml"): _read(file.name.removesuffix(".toml"), file.read_text("utf-8"))
-            for file in files(__package__).joinpath("words").iterdir()
-            if file.name.endswith(".toml")
-        }
+        folders = files(__package__).joinpath("words").iterdir()
+        self.all = {folder.name: _read(folder) for folder in folders if folder.is_dir()}
 
     def choose(self, accept_language: str | None) -> Words:
         """The language that a browser likes best of those that there are (RFC 9110, 12.5.4)."""
@@ -62,10 +67,14 @@ def _preferences(header: str) -> Iterator[tuple[str, float]]:
             continue
 
 
-def _read(language: str, text: str) -> Words:
-    tables = tomllib.loads(text)
-    sentences = tables.pop("sentences", {})
-    return Words(language, dict(_flatten(tables, "")), sentences)
+def _read(folder: Traversable) -> Words:
+    words: dict[str, str] = {}
+    sentences: dict[str, str] = {}
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        tables = tomllib.loads(file.read_text("utf-8"))
+        sentences |= tables.pop("sentences", {})
+        words |= _flatten(tables, "")
+    return Words(folder.name, words, sentences)
 
 
 def _flatten(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

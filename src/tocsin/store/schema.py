@@ -70,6 +70,8 @@ users = sa.Table(
     sa.Column("password_hash", sa.Text),
     sa.Column("is_admin", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", Instant, nullable=False),
+    sa.Column("language", TEXT),
+    sa.Column("time_zone", TEXT),
 )
 
 tokens = sa.Table(
