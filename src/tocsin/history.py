@@ -23,11 +23,13 @@ from tocsin.store import notifiers as notifier_verbs
 from tocsin.store import replays, timeline
 from tocsin.store.audit import add_note, with_note
 from tocsin.store.deliveries import UNDELIVERED, DeliveryFilter
+from tocsin.store.event_search import EventFilter, search_events
 from tocsin.store.known import find_known
-from tocsin.store.port import Store
+from tocsin.store.port import NewEvent, Store
 from tocsin.store.replays import Chosen, Made, Pace
 from tocsin.store.schema import EPOCH
 from tocsin.store.timeline import Page
+from tocsin.store.walks import Found
 
 MAX_HOURS = 72
 MAX_EVENTS_SINCE = 1000
@@ -99,6 +101,10 @@ class History:
             offset=offset,
             before=before,
         )
+
+    async def search_events(self, app: App, only: EventFilter, *, limit: int) -> Found[NewEvent]:
+        """A page of events, newest first; it may end early where much is looked through, and says so."""
+        return await self._store.read(search_events, app.id, only, limit=limit)
 
     async def get_event(self, app: App, event_id: str) -> bytes:
         body = await self._store.read(event_verbs.find_event, app.id, event_id)

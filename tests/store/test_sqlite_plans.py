@@ -18,6 +18,7 @@ from tocsin.model import Delivery, DeliveryReason, DeliveryState
 from tocsin.store.chores import find_chores
 from tocsin.store.deliveries import DeliveryFilter, find_delivery, find_newest, list_attempts, list_deliveries
 from tocsin.store.endings import cancel_pending, cancel_pending_of_app, cancel_unwanted, expire, finish
+from tocsin.store.event_search import EventFilter, search_events
 from tocsin.store.events import find_event, find_received
 from tocsin.store.fanouts import add_fanned_out, find_fanout, list_owed
 from tocsin.store.leases import free_leases, list_due_notifiers, reap_leases
@@ -108,6 +109,8 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     "events before": lambda c: list_events_of_app(c, APP, limit=10, offset=0, before="e"),
     "events since": lambda c: list_events_of_app(c, APP, limit=10, offset=0, since=NOW),
     "events of user": lambda c: list_events_of_user(c, "us-1", [APP, "b" * 24], limit=10, offset=20),
+    "search events": lambda c: search_events(c, APP, EventFilter(types={"t"}, text="x"), limit=10),
+    "search events in time": lambda c: search_events(c, APP, EventFilter(since=NOW, until=NOW), limit=10),
 }
 
 HOT: dict[str, tuple[str, Any]] = {
@@ -172,12 +175,16 @@ BEST = {
     "events before": ["events_by_app (app_id=? AND id<?)"],
     "events since": ["events_by_app (app_id=? AND id>?)"],
     "events of user": ["events_by_user (user_id=?)", "events_by_app (app_id=?)"],
+    "search events": ["events_by_app (app_id=?)"],
+    "search events in time": ["events_by_app (app_id=? AND id>? AND id<?)"],
 }
 
 # What is sorted here is few: the deliveries of one event.
 SORTED_FEW = {name for name in LISTS if "event" in name}
 WALKED = ["first free", "missed", "missed after", "events to replay", "events to replay after"]
-IN_ORDER = [*(LISTS.keys() - SORTED_FEW), *WALKED, "events of app", "events before", "events since", "events of user"]
+EVENTS = ["events of app", "events before", "events since", "events of user"]
+SEARCHES = ["search events", "search events in time"]
+IN_ORDER = [*(LISTS.keys() - SORTED_FEW), *WALKED, *EVENTS, *SEARCHES]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Events and the deliveries they start, where they are stored one at a time beside another change."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -72,8 +72,17 @@ def find_received(connection: sa.Connection, app_id: str, event_id: str) -> NewE
     """An app's event as it was stored; what only its storing needed is not kept."""
     statement = sa.select(events).where(events.c.id == event_id, events.c.app_id == app_id)
     row = connection.execute(statement).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _to_event(row)
+
+
+def find_all_received(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, NewEvent]:
+    """Events as they were stored, by id."""
+    if not event_ids:
+        return {}
+    return {row.id: _to_event(row) for row in connection.execute(sa.select(events).where(events.c.id.in_(event_ids)))}
+
+
+def _to_event(row: "sa.Row[Any]") -> NewEvent:
     return NewEvent(
         id=row.id, app_id=row.app_id, user_id=row.user_id, type=row.type, body=row.body, received_at=row.received_at
     )
