@@ -8,7 +8,7 @@ import msgspec
 
 from tocsin.errors import PlatformError
 from tocsin.model import Notifier, Request, Response, User
-from tocsin.platforms.base import HttpPlatform, MailPlatform, Outgoing, Platform
+from tocsin.platforms.base import Card, HttpPlatform, MailPlatform, Outgoing, Platform
 from tocsin.platforms.settings import MASK, mask_url
 from tocsin.sending import MembersOf, UnsubscribeUrl, named_members, outgoing_of
 from tocsin.store.port import NewEvent
@@ -34,9 +34,13 @@ class ShownMail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """What a platform makes of an event: a request, or mails, or the sentence that says why it cannot."""
+    """What a platform makes of an event: a request, or mails, or the sentence that says why it cannot.
+
+    `card` is how people will see the request, on platforms that show messages.
+    """
 
     request: ShownRequest | None = None
+    card: Card | None = None
     mails: tuple[ShownMail, ...] | None = None
     problem: str | None = None
 
@@ -80,7 +84,8 @@ class Previews:
 
 async def _make(platform: Platform, outgoing: Outgoing) -> Preview:
     if isinstance(platform, HttpPlatform):
-        return Preview(request=_shown(platform.request(outgoing)))
+        request = platform.request(outgoing)
+        return Preview(request=_shown(request), card=platform.look(request))
     kept = _Kept()
     if isinstance(platform, MailPlatform):
         await platform.send(outgoing, kept)

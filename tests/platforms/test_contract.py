@@ -171,6 +171,19 @@ def test_no_message_breaks_out(platform: HttpPlatform, message: Message) -> None
 
 
 @every_http_platform
+@pytest.mark.parametrize("message", EXTREMES.values(), ids=EXTREMES)
+def test_a_look_holds_nothing_but_what_is_sent(platform: HttpPlatform, message: Message) -> None:
+    request = platform.request(make_outgoing(good_settings(platform), message))
+    card = platform.look(request)
+    if card is None:
+        return
+    sent = re.sub(r"\W|_", "", repr(msgspec.json.decode(request.body)).replace("&lt;", "").replace("&gt;", ""))
+    shown = [card.title, card.text, *(part for row in card.rows for part in (row.label, row.value)), card.link or ""]
+    assert card.title.strip()
+    assert all(word in sent for text in shown for word in re.findall(r"[^\W_]+", text))
+
+
+@every_http_platform
 def test_a_request_is_the_same_each_time(platform: HttpPlatform) -> None:
     outgoing = make_outgoing(good_settings(platform))
     assert platform.request(outgoing) == platform.request(outgoing)

@@ -3,14 +3,29 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
 
-from tests.platforms.cast import NASTY, make_message, make_outgoing
+from tests.platforms.cast import EXTREMES, NASTY, make_message, make_outgoing, messages_of_any_kind
 from tests.platforms.receiver import PlainNetwork, receiving, send
 from tocsin.errors import PermanentFailure, PlatformError, TemporaryFailure
-from tocsin.model import Field, Reason, Severity
+from tocsin.model import Field, Message, Reason, Severity
+from tocsin.platforms.base import Card
 from tocsin.platforms.rocket_chat import RocketChatPlatform, literal, literal_block, payload
+from tocsin.platforms.text import colour_of, one_line, plain, web_link
 
 ROCKET_CHAT = RocketChatPlatform()
+
+
+def look(message: Message) -> Card:
+    card = ROCKET_CHAT.look(ROCKET_CHAT.request(make_outgoing({"webhook_url": "https://chat.test/"}, message)))
+    assert card is not None
+    return card
+
+
+def bare(text: str) -> str:
+    """A text without what keeps it from calling anybody, and with the quotes that code can hold."""
+    return text.replace("@\u200b", "@").replace("`", "'")
 
 
 def test_a_message_becomes_a_line_and_an_attachment() -> None:
@@ -111,3 +126,37 @@ async def test_answers_are_read_as_rocket_chat_means_them(
 async def test_an_odd_body_with_a_good_status_is_a_delivery(body: bytes) -> None:
     async with receiving((200, body)) as receiver:
         await send(ROCKET_CHAT, make_outgoing({"webhook_url": receiver.url}), PlainNetwork())
+
+
+def test_a_message_looks_as_its_attachment_says() -> None:
+    assert look(make_message(text="*web-1* exited")) == Card(
+        title="🔴 my-shop crashed",
+        colour="#dc2626",
+        text="*web-1* exited",
+        rows=(Field("Container", "web-1"), Field("Exit status", "137"), Field("Event", "app_crashed")),
+        context=("my-shop", "2026-01-02 03:04 UTC"),
+        link="https://tocsin.test/apps/my-shop/events/6593a1b2c3d4e5f6a7b8c9d0",
+    )
+
+
+def check_look(message: Message) -> None:
+    card = look(message)
+    assert card.colour == colour_of(message.severity)
+    assert bare(card.title).endswith(bare(one_line(message.title, 200) or message.event_type))
+    assert bare(card.text) == bare(plain(message.text, 2500)) or card.text.endswith("…")
+    told = (*message.fields[:15], Field("Event", message.event_type))
+    rows = {(bare(one_line(each.label, 60) or "…"), bare(one_line(each.value, 400) or "-")) for each in told}
+    assert {(bare(row.label), bare(row.value)) for row in card.rows} <= rows
+    assert card.context[-1] == "2026-01-02 03:04 UTC"
+    assert card.link == web_link(message.link)
+
+
+@pytest.mark.parametrize("message", EXTREMES.values(), ids=EXTREMES)
+def test_a_look_is_cut_as_the_attachment_is(message: Message) -> None:
+    check_look(message)
+
+
+@given(message=messages_of_any_kind())
+@effort(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_message_looks_as_it_is_read(message: Message) -> None:
+    check_look(message)

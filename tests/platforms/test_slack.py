@@ -3,14 +3,24 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
 
-from tests.platforms.cast import NASTY, make_message, make_outgoing
+from tests.platforms.cast import EXTREMES, NASTY, make_message, make_outgoing, messages_of_any_kind
 from tests.platforms.receiver import PlainNetwork, receiving, send
 from tocsin.errors import PermanentFailure, PlatformError, TemporaryFailure
-from tocsin.model import Field, Reason, Response, Severity
+from tocsin.model import Field, Message, Reason, Response, Severity
+from tocsin.platforms.base import Card
 from tocsin.platforms.slack import SlackPlatform, payload
+from tocsin.platforms.text import one_line, plain, web_link
 
 SLACK = SlackPlatform()
+
+
+def look(message: Message) -> Card:
+    card = SLACK.look(SLACK.request(make_outgoing({"webhook_url": "https://hooks.test/"}, message)))
+    assert card is not None
+    return card
 
 
 def test_a_message_becomes_a_header_its_text_its_fields_and_where_it_comes_from() -> None:
@@ -110,3 +120,36 @@ async def test_answers_are_read_as_slack_means_them(
 def test_a_strange_answer_is_no_accident() -> None:
     with pytest.raises(PermanentFailure):
         SLACK.check(Response(status=400, body=b"\xff" * 5000))
+
+
+def test_a_message_looks_as_its_blocks_say() -> None:
+    assert look(make_message()) == Card(
+        title="🔴 my-shop crashed",
+        text="web-1 exited with status 137.",
+        rows=(Field("Container", "web-1"), Field("Exit status", "137")),
+        context=("my-shop", "app_crashed", "2026-01-02 03:04 UTC"),
+        link="https://tocsin.test/apps/my-shop/events/6593a1b2c3d4e5f6a7b8c9d0",
+    )
+
+
+def check_look(message: Message) -> None:
+    card = look(message)
+    title = one_line(message.title, 150) or message.event_type
+    assert card.title.endswith("…") or card.title.endswith(title)
+    assert card.text == plain(message.text, 3000)
+    assert card.rows == tuple(
+        Field(one_line(field.label, 80) or "…", plain(field.value, 2000) or "-") for field in message.fields[:20]
+    )
+    assert card.context[-1] == "2026-01-02 03:04 UTC"
+    assert card.link == web_link(message.link)
+
+
+@pytest.mark.parametrize("message", EXTREMES.values(), ids=EXTREMES)
+def test_a_look_is_cut_as_the_blocks_are(message: Message) -> None:
+    check_look(message)
+
+
+@given(message=messages_of_any_kind())
+@effort(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_message_looks_as_it_is_read(message: Message) -> None:
+    check_look(message)

@@ -18,7 +18,7 @@ import msgspec
 
 from tocsin import __version__
 from tocsin.errors import PermanentFailure, TemporaryFailure
-from tocsin.model import Message, Reason, Request, Response, User
+from tocsin.model import Field, Message, Reason, Request, Response, User
 
 USER_AGENT = f"Tocsin/{__version__}"
 
@@ -73,6 +73,20 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.render(self.body)
 
 
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """How a message looks where it arrives, read back from what is sent: plain text, cut as it is cut there.
+
+    `colour` is that of a bar beside it (`#rrggbb`), `link` a web address, and `context` what stands below in small.
+    """
+
+    title: str
+    colour: str | None = None
+    text: str = ""
+    rows: tuple[Field, ...] = ()
+    context: tuple[str, ...] = ()
+    link: str | None = None
+
+
 class MailNetwork(Protocol):
     """The part of egress that mail goes through."""
 
@@ -116,6 +130,10 @@ class HttpPlatform(Platform):
         """Raise TemporaryFailure or PermanentFailure unless the answer means that the message was taken."""
         if not 200 <= response.status < 300:
             check_status(response)
+
+    def look(self, request: Request) -> Card | None:  # noqa: ARG002 - for those that show messages
+        """How people will see what this request sends; None where programs read it."""
+        return None
 
 
 class MailPlatform(Platform):

@@ -5,14 +5,16 @@ kept within it together.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from tocsin.dates import format_instant
 from tocsin.errors import PermanentFailure
-from tocsin.model import Message, Reason, Request, Response
+from tocsin.model import Field, Message, Reason, Request, Response
 from tocsin.platforms.base import (
+    Card,
     HttpPlatform,
     Outgoing,
     Setting,
@@ -67,6 +69,9 @@ class RocketChatPlatform(HttpPlatform):
         if response.status == 404 and error is not None:
             raise PermanentFailure(Reason.GONE, message, response=response)
         check_status(response)
+
+    def look(self, request: Request) -> Card | None:
+        return card(msgspec.json.decode(request.body))
 
 
 class _Answer(msgspec.Struct):
@@ -125,3 +130,22 @@ def literal_block(text: str) -> str:
     if _MARKUP.search(text):
         return f"```\n{clip(quiet(text.replace('`', chr(39))), _TEXT_LIMIT + 100)}\n```"
     return quiet(text)
+
+
+def card(payload: Mapping[str, Any]) -> Card:
+    """What Rocket.Chat shows of our payload; there the time stands in the reader's zone."""
+    attachment = payload["attachments"][0]
+    date, _, time = attachment["ts"].partition("T")
+    return Card(
+        title=_seen(payload["text"]),
+        colour=attachment["color"],
+        text=_seen(attachment.get("text", "")),
+        rows=tuple(Field(field["title"], _seen(field["value"])) for field in attachment["fields"]),
+        context=(attachment["title"], f"{date} {time[:5]} UTC"),
+        link=attachment.get("title_link"),
+    )
+
+
+def _seen(text: str) -> str:
+    """A text as it is read: without what makes it code."""
+    return text.replace("```\n", "").replace("\n```", "").replace("`", "")

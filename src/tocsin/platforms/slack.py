@@ -5,12 +5,16 @@ says everything once more. Limits: https://docs.slack.dev/reference/block-kit/bl
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any, ClassVar
+
+import msgspec
 
 from tocsin.errors import PermanentFailure
 from tocsin.model import Field, Message, Reason, Request, Response
 from tocsin.platforms.base import (
+    Card,
     HttpPlatform,
     Outgoing,
     Setting,
@@ -50,6 +54,8 @@ _ANSWERS = {
     "channel_not_found": Reason.GONE,
     "channel_is_archived": Reason.GONE,
 }
+_DATE = re.compile(r"<!date\^\d+\^[^|>]*\|([^>]*)>")
+_LINK = re.compile(r"<(https?://[^|>]+)\|[^>]*>")
 # Where Mattermost would read a Markdown link, which shows one address and opens another.
 _MARKDOWN_LINK = re.compile(r"\](?=[(\[:])")
 
@@ -90,6 +96,9 @@ class SlackPlatform(HttpPlatform):
         if response.status == 400:
             raise PermanentFailure(Reason.REJECTED, message, response=response)
         check_status(response)
+
+    def look(self, request: Request) -> Card | None:
+        return card(msgspec.json.decode(request.body)["blocks"])
 
 
 def payload(message: Message) -> dict[str, Any]:
@@ -181,3 +190,43 @@ def _plain(text: str, limit: int) -> dict[str, Any]:
 
 def _markup(text: str) -> dict[str, Any]:
     return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def card(blocks: Iterable[Mapping[str, Any]]) -> Card:
+    """What Slack shows of our blocks; a date as those see it whose Slack cannot reckon with it."""
+    title, text, link = "", "", None
+    cells: list[str] = []
+    context: list[str] = []
+    for block in blocks:
+        match block:
+            case {"type": "header", "text": {"text": shown}}:
+                title = shown
+            case {"type": "section", "text": {"text": shown}}:
+                text = shown
+            case {"type": "section", "fields": fields}:
+                cells += [_seen(cell) for cell in fields]
+            case {"type": "context", "elements": elements}:
+                link = next(
+                    (_unescape(element["text"][1:].partition("|")[0]) for element in elements if _is_link(element)),
+                    None,
+                )
+                context = [_seen(element) for element in elements if not _is_link(element)]
+    rows = tuple(Field(label, value) for label, value in zip(cells[::2], cells[1::2], strict=True))
+    return Card(title=title, text=text, rows=rows, context=tuple(context), link=link)
+
+
+def _is_link(text_object: Mapping[str, Any]) -> bool:
+    return text_object["type"] == "mrkdwn" and _LINK.fullmatch(text_object["text"]) is not None
+
+
+def _seen(text_object: Mapping[str, Any]) -> str:
+    """A text as it is read: of markup there is a label between asterisks, and a date."""
+    text: str = text_object["text"]
+    if text_object["type"] != "mrkdwn":
+        return text
+    bold = text.startswith("*") and text.endswith("*")
+    return _unescape(_DATE.sub(r"\1", text[1:-1] if bold else text))
+
+
+def _unescape(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
