@@ -112,6 +112,15 @@ class Explain:
         case = await self._case(app, self._ingest.preview(app, user, draft), is_draft=True)
         return await self._explain(app, case, notifier_id, limit=limit, offset=offset)
 
+    async def sample(self, app: App, user: User, notifier: Notifier, event_type: str) -> Preview:
+        """What a notifier, stored or not, would send of the catalogue's example of an event. Raises NotFound."""
+        kind = self._catalogue.events.get(event_type)
+        if kind is None:
+            raise NotFound("event type")
+        event = self._ingest.own_event(event_type=kind.type, type_data=kind.sample, user=user, app=app)
+        now = self._clock.now()
+        return await self._previews.show(notifier, event, delivery_id=new_uuid7("de"), attempt=1, at=now)
+
     async def _case(self, app: App, event: NewEvent, *, is_draft: bool) -> Case:
         alerts: Sequence[Alert] = ()
         if event.type == ALERT_TYPE:

@@ -80,6 +80,18 @@ class Notifiers:
     async def get(self, app: App, notifier_id: str) -> Notifier:
         return self._shown(await self._find(app, notifier_id))
 
+    async def check(self, app: App, wish: NotifierWish, notifier_id: str | None = None) -> Notifier:
+        """The notifier that `add` would make of a wish, or `edit` with an id; nothing is stored.
+
+        Raises InvalidInput that names the fields as those do.
+        """
+        if notifier_id is None:
+            notifier = self._rules.new(app, wish, at=self._clock.now())
+        else:
+            notifier = self._rules.changed(await self._find(app, notifier_id), wish, at=self._clock.now())
+        await self._check_members(app, notifier)
+        return notifier
+
     async def add(self, app: App, user: User, wish: NotifierWish) -> Notifier:
         notifier = self._rules.new(app, wish, at=self._clock.now())
         await self._check_members(app, notifier)

@@ -314,6 +314,29 @@ async def test_what_a_platform_cannot_make_is_told(world: World, monkeypatch: py
     assert crashed.problem == "Tocsin fails to make this: ZeroDivisionError"
 
 
+async def test_every_example_of_the_catalogue_is_shown_as_a_notifier_would_send_it(world: World):
+    wish = NotifierWish(
+        platform_id=SLACK_ID, name="Chat", type_data={"webhook_url": "https://hooks.example.com/s3cret"}
+    )
+    draft_of_one = await world.notifiers.check(world.app, wish)
+    for event_type in world.catalogue.events:
+        preview = await world.explain.sample(world.app, world.alice, draft_of_one, event_type)
+        assert preview.problem is None
+        assert preview.request is not None
+        assert preview.card is not None
+        blocks = msgspec.json.decode(preview.request.body)["blocks"]
+        assert preview.card.title == blocks[0]["text"]["text"]
+        assert "s3cret" not in repr(preview)
+    hook = await world.add_webhook()
+    program = await world.explain.sample(world.app, world.alice, hook, "deployment")
+    assert program.card is None
+    assert program.request is not None
+    assert msgspec.json.decode(program.request.body)["app_name"] == "my-app"
+    assert (await world.events())[0]["type"] == "new_notifier"
+    with pytest.raises(NotFound):
+        await world.explain.sample(world.app, world.alice, hook, "nothing")
+
+
 async def test_a_mail_for_nobody_is_told(world: World):
     settings = {"user_ids": [world.bob.id]}
     notifier = await world.add_webhook(platform_id=EMAIL_ID, type_data=settings, send_all_events=True)

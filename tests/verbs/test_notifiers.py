@@ -57,6 +57,27 @@ async def test_a_wrong_field_is_named(world: World, wishes, field):
         await world.add_webhook(**wishes)
     assert list(refused.value.fields) == [field]
     assert len(await world.notifiers.list(world.app)) == 1
+    wish = {"platform_id": WEBHOOK_ID, "name": "Hook", "type_data": {"webhook_url": URL}} | wishes
+    with pytest.raises(InvalidInput) as found:
+        await world.notifiers.check(world.app, NotifierWish(**wish))
+    assert found.value.fields == refused.value.fields
+
+
+async def test_a_wish_that_is_checked_is_not_stored(world: World):
+    wish = NotifierWish(platform_id=WEBHOOK_ID, name="Hook", type_data={"webhook_url": URL}, active=False)
+    checked = await world.notifiers.check(world.app, wish)
+    assert (checked.name, checked.state, checked.type_data) == ("Hook", NotifierState.OFF, {"webhook_url": URL})
+    changed = await world.notifiers.check(world.app, NotifierWish(name="Other"), world.default.id)
+    assert (changed.id, changed.name) == (world.default.id, "Other")
+    [only] = await world.notifiers.list(world.app)
+    assert (only.id, only.name) == (world.default.id, world.default.name)
+    strangers = NotifierWish(type_data={"user_ids": [world.charlie.id]})
+    for wrong in (strangers, msgspec.structs.replace(strangers, platform_id=EMAIL_ID, name="Mail")):
+        with pytest.raises(InvalidInput) as refused:
+            await world.notifiers.check(world.app, wrong, None if wrong.name else world.default.id)
+        assert list(refused.value.fields) == ["type_data.user_ids"]
+    with pytest.raises(NotFound):
+        await world.notifiers.check(world.other_app, NotifierWish(name="Other"), world.default.id)
 
 
 async def test_all_wrong_fields_are_named_at_once(world: World):
