@@ -154,6 +154,12 @@ class Accounts:
         change = partial(change_password, user_id=user.id, password_hash=password_hash, keep_session=keep_session)
         await self._store.write(with_note(change, self._note(Action.PASSWORD_SET, user)))
 
+    async def set_preferences(self, user: User, *, language: str | None, time_zone: str | None) -> None:
+        """How a user likes to read pages; None leaves a language to the browser, and a zone to UTC."""
+        change = partial(user_verbs.set_preferences, user_id=user.id, language=language, time_zone=time_zone)
+        note = self._note(Action.USER_CHANGED, user, language=language, time_zone=time_zone)
+        await self._store.write(with_note(change, note))
+
     async def has_password(self, user: User) -> bool:
         found = await self._store.read(user_verbs.find_password_hash, user.username)
         return found is not None and found[1] is not None

@@ -1,7 +1,7 @@
 """Apps, the people who share them, and their variables."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -83,6 +83,10 @@ class Apps:
         """What who asks may see, by name: own apps and shared ones; every app for an admin."""
         found = await self._store.read(app_verbs.list_apps, principal.user)
         return [app for app in found if principal.sees(app)]
+
+    async def list_some(self, user: User, app_ids: Collection[str]) -> list[App]:
+        """Those of these apps that a user may see, by name."""
+        return await self._store.read(app_verbs.list_some, user, app_ids) if app_ids else []
 
     async def add_app(self, user: User, name: str, *, is_dry_run: bool = False) -> App:
         """A new app of this user, with its default notifier; a dry run only checks. Raises InvalidInput."""

@@ -25,6 +25,7 @@ class Action(StrEnum):
     """What was done. An object's name comes first; adding one is a line in the changelog."""
 
     USER_ADDED = "user.added"
+    USER_CHANGED = "user.changed"
     PASSWORD_SET = "user.password_set"  # noqa: S105 - a word
     LINK_MADE = "user.link_made"
     SIGNED_IN = "user.signed_in"

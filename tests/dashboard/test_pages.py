@@ -25,6 +25,7 @@ FOREIGN = {"iframe", "object", "embed", "video", "source", "math", "base", "styl
 """What no page of ours has, and a payload could make."""
 
 TEMPLATES = tuple(Path(str(files("tocsin.dashboard").joinpath("templates"))).rglob("*.html"))
+OWN_SCRIPT = re.compile(r"""<script type="module" src="\{\{ asset\('[a-z-]+\.js'\) \}\}"></script>""")
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
@@ -139,6 +140,7 @@ def test_templates_put_nothing_unescaped_into_pages() -> None:
     assert len(TEMPLATES) > 8
     for template in TEMPLATES:
         text = template.read_text("utf-8")
+        text = OWN_SCRIPT.sub("", text)
         assert not re.search(r"\|\s*safe|autoescape|Markup|<script|<style|javascript:", text), template.name
         assert not re.search(r"\son\w+\s*=|\sstyle\s*=|<[^>]*=\{\{", text), template.name
 

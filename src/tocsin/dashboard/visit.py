@@ -70,6 +70,11 @@ class Visit:
         return address_in(self._request.scope) or NOWHERE
 
     @property
+    def languages(self) -> list[str]:
+        """Those that pages can be in."""
+        return sorted(self._languages.all)
+
+    @property
     def device(self) -> str:
         """What the browser says of itself."""
         return self._request.headers.get("user-agent", "")

@@ -60,6 +60,12 @@ def set_password_hash(connection: sa.Connection, user_id: str, password_hash: st
     connection.execute(users.update().where(users.c.id == user_id).values(password_hash=password_hash))
 
 
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
+def set_preferences(connection: sa.Connection, user_id: str, *, language: str | None, time_zone: str | None) -> None:
+    changed = users.update().where(users.c.id == user_id).values(language=language, time_zone=time_zone)
+    connection.execute(changed)
+
+
 def _named(name: str) -> sa.ColumnElement[bool]:
     return users.c.email == name.lower() if "@" in name else users.c.username == name
 
