@@ -38,7 +38,8 @@ settings.register_profile("search", derandomize=False, deadline=None, max_exampl
 settings.load_profile("steady")
 
 EMPTY = """
-TRUNCATE users, idempotency_keys, deliveries, finished_deliveries, attempts, events, fanouts, audit_entries CASCADE;
+TRUNCATE users, idempotency_keys, deliveries, finished_deliveries, attempts, events, fanouts, audit_entries, tallies
+  CASCADE;
 UPDATE audit_head SET number = 0, digest = decode(repeat('00', 32), 'hex')"""
 """Takes everything out of Tocsin's tables."""
 

@@ -12,6 +12,7 @@ from tocsin.ingest import Ingest
 from tocsin.keys import Keys
 from tocsin.notifiers import Notifiers
 from tocsin.sessions import Sessions
+from tocsin.statistics import Statistics
 from tocsin.tokens import Tokens
 
 
@@ -24,6 +25,7 @@ class Verbs:
     notifiers: Notifiers
     alerts: Alerts
     history: History
+    statistics: Statistics
     explain: Explain
     ingest: Ingest
     keys: Keys

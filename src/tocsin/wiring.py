@@ -51,6 +51,7 @@ from tocsin.settings import Role, Settings
 from tocsin.skew import Skew
 from tocsin.slots import Slots
 from tocsin.standings import Limits, Standings
+from tocsin.statistics import Statistics
 from tocsin.store.health import Readiness
 from tocsin.store.members import list_members
 from tocsin.store.opening import open_store
@@ -278,6 +279,7 @@ async def build(
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
         history=history,
+        statistics=Statistics(store=store, clock=clock),
         explain=explain,
         ingest=ingest,
         keys=Keys(store=store, clock=clock, sealer=sealer, audit=audit),

@@ -39,6 +39,7 @@ from tocsin.platforms import load_platforms
 from tocsin.preview import Previews
 from tocsin.proxies import Proxies
 from tocsin.sessions import Sessions
+from tocsin.statistics import Statistics
 from tocsin.store.members import list_members
 from tocsin.store.schema import deliveries, events, finished_deliveries
 from tocsin.store.sqlite import SqliteStore
@@ -183,6 +184,7 @@ async def world(tmp_path, migrated_sqlite: Path, api: FastAPI) -> AsyncIterator[
         notifiers=notifiers,
         alerts=Alerts(store=store, clock=clock, ingest=ingest, catalogue=catalogue),
         history=history,
+        statistics=Statistics(store=store, clock=clock),
         explain=Explain(
             store=store,
             clock=clock,

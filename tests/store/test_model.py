@@ -33,6 +33,7 @@ from tests.sealer import SEALER
 from tests.store.cast import LEASE, OWNER, FakeDispatch, OpenStore, Stage, add_events, insert, insert_cast, settle
 from tests.store.conftest import DATABASES
 from tests.store.model import LIVE, FirstUse, Known, Model
+from tests.store.tallied import ended, told
 from tocsin.clock import ManualClock
 from tocsin.errors import Conflict
 from tocsin.ids import new_hex_id, new_uuid7
@@ -96,6 +97,7 @@ class Rows(msgspec.Struct, frozen=True):
     attempts: list[Any]
     events: set[str]
     keys: set[tuple[str, str]]
+    tallies: list[Any]
 
 
 def look(connection: sa.Connection) -> Rows:
@@ -110,6 +112,7 @@ def look(connection: sa.Connection) -> Rows:
         rows(schema.attempts),
         {row.id for row in rows(schema.events)},
         {(row.app_id, row.key) for row in rows(schema.idempotency_keys)},
+        rows(schema.tallies),
     )
 
 
@@ -501,6 +504,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._check_attempts(rows)
         assert rows.events == self.model.events, "one key makes one event"
         assert rows.keys == set(self.model.keys)
+        assert told(rows.tallies) == ended(rows.over.values())
 
     def _check_nothing_is_lost(self, rows: Rows) -> None:
         both = [*rows.live.values(), *rows.over.values()]

@@ -16,7 +16,14 @@ from tests.store.cast import APP
 from tocsin.errors import Conflict
 from tocsin.model import Delivery, DeliveryReason, DeliveryState
 from tocsin.store.chores import find_chores
-from tocsin.store.deliveries import DeliveryFilter, find_delivery, find_newest, list_attempts, list_deliveries
+from tocsin.store.deliveries import (
+    DeliveryFilter,
+    find_delivery,
+    find_last_finished,
+    find_newest,
+    list_attempts,
+    list_deliveries,
+)
 from tocsin.store.endings import cancel_pending, cancel_pending_of_app, cancel_unwanted, expire, finish
 from tocsin.store.event_search import EventFilter, search_events
 from tocsin.store.events import find_event, find_received
@@ -25,10 +32,11 @@ from tocsin.store.leases import free_leases, list_due_notifiers, reap_leases
 from tocsin.store.replays import Chosen, Pace, count_replayable, first_free, list_candidates, replay, replay_chosen
 from tocsin.store.retention import prune
 from tocsin.store.sqlite import hot, rows
+from tocsin.store.tallies import count_events, prune_tallies, sum_by_app, sum_by_hour, sum_by_notifier
 from tocsin.store.timeline import MERGED_APPS, list_events_of_app, list_events_of_user
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-GROWING = "deliveries|finished_deliveries|events|attempts|idempotency_keys|later|elsewhere"
+GROWING = "deliveries|finished_deliveries|events|attempts|idempotency_keys|tallies|later|elsewhere"
 # A partial index holds only what is under way, so that walking all of it is what is wanted.
 PARTIAL = "deliveries_due|deliveries_leased|deliveries_expiring|deliveries_pending_by_notifier"
 WALK = re.compile(rf"SCAN (?:{GROWING})\b(?! USING (?:COVERING )?INDEX (?:{PARTIAL})\b)")
@@ -81,6 +89,13 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     **{name: partial(list_page, **only) for name, only in LISTS.items()},
     "find delivery": lambda c: find_delivery(c, APP, "de-1"),
     "newest deliveries": lambda c: find_newest(c, "e", ["no-1", "no-2"]),
+    "last finished": lambda c: find_last_finished(c, APP),
+    "tallies of apps": lambda c: sum_by_app(c, [APP, "b" * 24], 1),
+    "tallies by hour": lambda c: sum_by_hour(c, APP, 1),
+    "tallies of a notifier": lambda c: sum_by_hour(c, APP, 1, "no-1"),
+    "tallies by notifier": lambda c: sum_by_notifier(c, APP, 1),
+    "events of a day": lambda c: count_events(c, [APP], NOW),
+    "prune tallies": lambda c: prune_tallies(c, before=NOW, limit=10),
     "attempts": lambda c: list_attempts(c, "de-1"),
     "replay": replay_what_is_gone,
     "missed": lambda c: list_candidates(c, MISSED, after=None, limit=10),

@@ -115,6 +115,14 @@ def find_newest(connection: sa.Connection, event_id: str, notifier_ids: Collecti
     return {delivery.notifier_id: delivery for delivery in _find(connection, list(newest.values())).values()}
 
 
+def find_last_finished(connection: sa.Connection, app_id: str) -> dict[str, Delivery]:
+    """The newest delivery that is over of each notifier of an app that has one, by notifier."""
+    newest = sa.select(sa.func.max(finished_deliveries.c.id)).where(finished_deliveries.c.notifier_id == notifiers.c.id)
+    each = sa.select(newest.scalar_subquery()).where(notifiers.c.app_id == app_id, notifiers.c.removed_at.is_(None))
+    ids = [found for found in connection.execute(each).scalars() if found is not None]
+    return {delivery.notifier_id: delivery for delivery in _find(connection, ids).values()}
+
+
 def find_delivery(connection: sa.Connection, app_id: str, delivery_id: str) -> Delivery | None:
     delivery = _find(connection, [delivery_id]).get(delivery_id)
     return delivery if delivery is not None and delivery.app_id == app_id else None

@@ -336,6 +336,24 @@ attempts = sa.Table(
     postgresql_partition_by="RANGE (delivery_id)",
 )
 
+# How many deliveries ended in an hour (whole hours since 1970), and how late those that arrived were (the number of a
+# class of `tocsin.tallies`). Triggers on `finished_deliveries` count; `part` is another for each connection that does,
+# so that none waits for another.
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("app_id", TEXT, primary_key=True),
+    sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("notifier_id", TEXT, primary_key=True),
+    sa.Column("state", TEXT, primary_key=True),
+    sa.Column("latency", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Index("tallies_by_hour", "hour"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 70},
+)
+
 # Who did what: numbered without a gap, each with its digest over the one before (`tocsin.audit`). No row refers to
 # another table, for it outlives what it tells of.
 audit_entries = sa.Table(

@@ -1,0 +1,72 @@
+"""Reading what triggers have counted of deliveries that ended, and removing it when it is no longer kept."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from tocsin.ids import first_hex_id
+from tocsin.store.pages import MAX_COUNT
+from tocsin.store.port import Conduct, conducts
+from tocsin.store.schema import events, tallies
+from tocsin.tallies import hour_of
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How many deliveries ended so; what was not asked for apart is counted together, under its first value here."""
+
+    app_id: str = ""
+    notifier_id: str = ""
+    hour: int = 0
+    state: str
+    latency: int = 0
+    count: int
+
+
+def sum_by_app(connection: sa.Connection, app_ids: Collection[str], since_hour: int) -> list[Tally]:
+    """For each of these apps and hour, how many ended in which state."""
+    own = tallies.c
+    return _sum(connection, own.app_id.in_(app_ids), since_hour, own.app_id, own.hour, own.state)
+
+
+def sum_by_hour(connection: sa.Connection, app_id: str, since_hour: int, notifier_id: str | None = None) -> list[Tally]:
+    """For each hour, how many of an app, or of one of its notifiers, ended in which state and how late."""
+    own = tallies.c
+    whose = own.app_id == app_id
+    if notifier_id is not None:
+        whose = sa.and_(whose, own.notifier_id == notifier_id)
+    return _sum(connection, whose, since_hour, own.hour, own.state, own.latency)
+
+
+def sum_by_notifier(connection: sa.Connection, app_id: str, since_hour: int) -> list[Tally]:
+    """For each notifier of an app, how many ended in which state and how late."""
+    own = tallies.c
+    return _sum(connection, own.app_id == app_id, since_hour, own.notifier_id, own.state, own.latency)
+
+
+def _sum(
+    connection: sa.Connection, whose: sa.ColumnElement[bool], since_hour: int, *apart: sa.Column[Any]
+) -> list[Tally]:
+    count = sa.cast(sa.func.sum(tallies.c.count), sa.BigInteger).label("count")
+    found = sa.select(*apart, count).where(whose, tallies.c.hour >= since_hour).group_by(*apart)
+    return [Tally(**row) for row in connection.execute(found).mappings()]
+
+
+def count_events(connection: sa.Connection, app_ids: Collection[str], since: datetime) -> dict[str, int]:
+    """How many events each of these apps has received since then; counting an app's ends at MAX_COUNT."""
+    counts = {}
+    for app_id in app_ids:
+        some = sa.select(events.c.id).where(events.c.app_id == app_id, events.c.id >= first_hex_id(since))
+        limited = some.limit(MAX_COUNT).subquery()
+        counts[app_id] = connection.execute(sa.select(sa.func.count()).select_from(limited)).scalar_one()
+    return counts
+
+
+@conducts(Conduct(brings_work=False, changes_nouns=False))
+def prune_tallies(connection: sa.Connection, *, before: datetime, limit: int) -> int:
+    """Remove what was counted in hours before that time, so many rows at most; answers with how many."""
+    key = sa.tuple_(*tallies.primary_key.columns)
+    old = sa.select(*tallies.primary_key.columns).where(tallies.c.hour < hour_of(before)).limit(limit)
+    return connection.execute(tallies.delete().where(key.in_(old))).rowcount
