@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -120,7 +121,9 @@ def tables(postgres: PostgresServer) -> str:
 
     Making them is most of what opening a new one costs.
     """
-    asyncio.run(_migrate(postgres.add_database("tables")))
+    url = postgres.add_database("tables")
+    with ThreadPoolExecutor(1) as beside:  # in this thread a browser's event loop may be running
+        beside.submit(lambda: asyncio.run(_migrate(url))).result()
     return "tables"
 
 

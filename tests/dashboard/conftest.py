@@ -6,10 +6,28 @@ import pytest
 
 from tests.api.conftest import World, api, world
 from tests.dashboard.browser import Browser, open_browser
+from tests.dashboard.chromium import (
+    PASSWORD,
+    chromium,
+    each_site,
+    postgres_site,
+    pytest_collection_modifyitems,
+    site,
+    watched,
+    windows,
+)
 
-__all__ = ["api", "world"]
-
-PASSWORD = "correct horse battery"
+__all__ = [
+    "api",
+    "chromium",
+    "each_site",
+    "postgres_site",
+    "pytest_collection_modifyitems",
+    "site",
+    "watched",
+    "windows",
+    "world",
+]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from structlog.testing import capture_logs
 
 from tests.api.conftest import World
 from tests.dashboard.browser import Browser, open_browser
-from tests.dashboard.conftest import PASSWORD
+from tests.dashboard.chromium import PASSWORD
 from tocsin.proxies import Proxies
 
 NEW = "another good password"

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 
 from tests.api.conftest import PUBLIC_URL, World
 from tests.dashboard.browser import Browser, open_browser
-from tests.dashboard.conftest import PASSWORD
+from tests.dashboard.chromium import PASSWORD
 from tocsin.dashboard.routes import OpenRoute, PageRoute
 from tocsin.dashboard.site import ROUTERS, build_site
 from tocsin.unsubscribe import Unsubscribe

@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.conftest import REGION, World
 from tests.dashboard.browser import Browser, open_browser
-from tests.dashboard.conftest import PASSWORD
+from tests.dashboard.chromium import PASSWORD
 from tocsin.dashboard.forms import local_path
 from tocsin.dashboard.site import build_site
 
