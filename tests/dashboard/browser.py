@@ -25,8 +25,28 @@ class Form:
     def __init__(self, element: Element) -> None:
         self.method = element.get("method", "get")
         self.action = element.get("action", "")
-        fields = [each for each in element.iter("input") if each.get("name")]
-        self.fields = {each.get("name", ""): each.get("value", "") for each in fields}
+        self.fields: dict[str, str] = {}
+        for each in element.iter():
+            name, value = each.get("name"), _value_of(each)
+            if name and value is not None:
+                self.fields[name] = value
+
+
+def _value_of(field: Element) -> str | None:
+    """What a field would send, None for nothing."""
+    match field.tag:
+        case "input" if field.get("type") in {"checkbox", "radio"}:
+            return field.get("value", "on") if "checked" in field.attrib else None
+        case "input":
+            return field.get("value", "")
+        case "textarea":
+            return (field.text or "").removeprefix("\n")
+        case "select":
+            options = list(field.iter("option"))
+            chosen = next((each for each in options if "selected" in each.attrib), options[0])
+            return chosen.get("value", chosen.text or "")
+        case _:
+            return None
 
 
 class Browser:
@@ -56,7 +76,7 @@ class Browser:
         return map(Form, self.page.iter("form"))
 
     def form(self, action: str) -> Form:
-        return next(form for form in self.forms() if form.action == action)
+        return next(form for form in self.forms() if form.action == action and form.method == "post")
 
     async def submit(self, action: str, *, to: str | None = None, **fields: str) -> httpx.Response:
         """Fill in the form of the page that has this action, send it, and go along redirects.

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from tocsin.api.application import Readiness, always_ready, build_api
-from tocsin.dashboard import account, apps, home, pages, reference, sign_in, tokens
+from tocsin.dashboard import account, apps, events, home, pages, reference, sign_in, tokens
 from tocsin.dashboard.pages import Pages
 from tocsin.dashboard.routes import add_error_pages
 from tocsin.dashboard.unsubscribe import unsubscribe_router
@@ -15,7 +15,16 @@ from tocsin.proxies import Proxies
 from tocsin.unsubscribe import Unsubscribe
 from tocsin.verbs import Verbs
 
-ROUTERS = (home.router, sign_in.router, account.router, tokens.router, apps.router, reference.router, pages.router)
+ROUTERS = (
+    home.router,
+    sign_in.router,
+    account.router,
+    tokens.router,
+    apps.router,
+    events.router,
+    reference.router,
+    pages.router,
+)
 
 
 def build_site(
