@@ -57,6 +57,7 @@ class Action(StrEnum):
     ALERT_CHANGED = "alert.changed"
     ALERT_REMOVED = "alert.removed"
     DELIVERY_REPLAYED = "delivery.replayed"
+    DELIVERY_CANCELLED = "delivery.cancelled"
     DELIVERIES_REPLAYED = "notifier.replayed"
     KEYS_ROTATED = "keys.rotated"
     PRUNED = "audit.pruned"

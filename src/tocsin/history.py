@@ -18,11 +18,12 @@ from tocsin.notifiers import check_active, waits_for_setup
 from tocsin.platforms.base import Platform
 from tocsin.store import apps as app_verbs
 from tocsin.store import deliveries as delivery_verbs
+from tocsin.store import endings, replays, timeline
 from tocsin.store import events as event_verbs
 from tocsin.store import notifiers as notifier_verbs
-from tocsin.store import replays, timeline
 from tocsin.store.audit import add_note, with_note
 from tocsin.store.deliveries import UNDELIVERED, DeliveryFilter
+from tocsin.store.delivery_search import DeliverySearch, search_deliveries
 from tocsin.store.event_search import EventFilter, search_events
 from tocsin.store.known import find_known
 from tocsin.store.port import NewEvent, Store
@@ -119,6 +120,11 @@ class History:
         found, total = await self._store.read(delivery_verbs.list_deliveries, app.id, only, limit=limit, offset=offset)
         return [self._shown(delivery) for delivery in found], total
 
+    async def search_deliveries(self, app: App, only: DeliverySearch, *, limit: int) -> Found[Delivery]:
+        """A page of deliveries, newest first; it may end early where much is looked through, and says so."""
+        found = await self._store.read(search_deliveries, app.id, only, limit=limit)
+        return found.of([self._shown(delivery) for delivery in found.items])
+
     async def get_delivery(self, app: App, delivery_id: str) -> tuple[Delivery, list[Attempt]]:
         delivery = await self._find_delivery(app, delivery_id)
         return self._shown(delivery), await self._store.read(delivery_verbs.list_attempts, delivery.id)
@@ -140,6 +146,20 @@ class History:
         note = Note(action=Action.DELIVERY_REPLAYED, at=now, app_id=app.id, object_id=delivery_id, details=details)
         new_id = await self._store.write(with_note(change, note))
         return self._shown(await self._find_delivery(app, new_id))
+
+    async def cancel(self, app: App, delivery_id: str) -> Delivery:
+        """End a delivery that waits. Raises Conflict for one that is being sent at this moment, or is over."""
+        delivery = await self._find_delivery(app, delivery_id)
+        now = self._clock.now()
+        note = Note(
+            action=Action.DELIVERY_CANCELLED,
+            at=now,
+            app_id=app.id,
+            object_id=delivery_id,
+            details={"event_id": delivery.event_id, "notifier_id": delivery.notifier_id},
+        )
+        await self._store.write(with_note(partial(endings.cancel, delivery_id=delivery_id, at=now), note))
+        return await self._find_delivery(app, delivery_id)
 
     async def recover(
         self, app: App, notifier_id: str, wish: ReplayWish, *, enable: Callable[[], Awaitable[object]] | None = None

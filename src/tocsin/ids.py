@@ -61,6 +61,17 @@ def first_uuid7(prefix: str, at: datetime) -> str:
     return f"{prefix}-{millis[:8]}-{millis[8:]}"
 
 
+def time_of_hex_id(hex_id: str) -> datetime:
+    """When an id of `new_hex_id` was made."""
+    return _EPOCH + timedelta(milliseconds=int(hex_id[:12], 16))
+
+
+def time_of_uuid7(uuid7: str) -> datetime:
+    """When an id of `new_uuid7` was made."""
+    head, tail = uuid7.split("-")[1:3]
+    return _EPOCH + timedelta(milliseconds=int(head + tail, 16))
+
+
 def _millis(at: datetime) -> int:
     """Whole milliseconds since 1970, at least 0; exact, where `timestamp()` rounds."""
     return max(0, (at - _EPOCH) // timedelta(milliseconds=1))

@@ -60,6 +60,22 @@ async def test_a_replay_can_go_to_another_notifier(world, client, notifier):
     assert (unknown.status_code, unknown.json()) == (422, expected)
 
 
+async def test_what_waits_is_cancelled(world, client, notifier):
+    await deploy(world)
+    [listed] = (await client.get(PATH)).json()["deliveries"]
+    response = await client.post(f"{PATH}/{listed['id']}/cancel")
+    assert response.status_code == 200
+    cancelled = response.json()["delivery"]
+    assert set(cancelled) == FIELDS
+    assert (cancelled["id"], cancelled["state"], cancelled["reason"]) == (listed["id"], "cancelled", "by_user")
+    again = await client.post(f"{PATH}/{listed['id']}/cancel")
+    assert (again.status_code, again.json()) == (409, {"error": "this delivery is over: there is nothing to cancel"})
+    unknown = await client.post(f"{PATH}/de-0/cancel")
+    assert (unknown.status_code, unknown.json()["resource"]) == (404, "delivery")
+    [recorded] = (await world.verbs.audit.list(world.app, limit=1))[0]
+    assert (recorded.entry.action, recorded.entry.object_id) == ("delivery.cancelled", listed["id"])
+
+
 async def test_recovery_counts_and_replays(world, client, notifier):
     await deploy(world)
     await deploy(world)

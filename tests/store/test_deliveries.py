@@ -1,15 +1,17 @@
 """What becomes of deliveries beside sending: cancelled, expired and pruned."""
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
 
 from tests.store.cast import APP, LIFETIME, Stage, list_ids, send, to_retry
+from tocsin.errors import Conflict
 from tocsin.model import DeliveryReason, DeliveryState, NotifierState
 from tocsin.store import endings, schema
 from tocsin.store.chores import find_chores
 from tocsin.store.deliveries import find_delivery
-from tocsin.store.endings import cancel_pending, cancel_unwanted, expire
+from tocsin.store.endings import cancel, cancel_pending, cancel_unwanted, expire
 from tocsin.store.notifiers import remove_all_notifiers, remove_notifier
 from tocsin.store.port import IdempotencyKey
 from tocsin.store.retention import prune
@@ -83,6 +85,46 @@ async def test_cancelling_ends_only_what_waits(stage: Stage) -> None:
     await stage.ingest()
     await stage.store.write(cancel_pending, notifier.id, reason=DeliveryReason.BY_USER, at=stage.clock.now())
     assert [delivery.state for delivery in await stage.deliveries()] == ["delivered", "cancelled"]
+
+
+async def test_one_delivery_that_waits_is_cancelled(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest(stage.event(), stage.event())
+    first, second = await stage.deliveries()
+    await stage.store.write(cancel, first.id, at=stage.clock.now())
+    ended, left = await stage.deliveries()
+    assert (ended.id, ended.state, ended.reason) == (first.id, DeliveryState.CANCELLED, DeliveryReason.BY_USER)
+    assert (ended.finished_at, left) == (stage.clock.now(), second)
+    assert [claim.delivery_id for claim in await stage.claim(notifier)] == [second.id]
+
+
+async def test_what_is_being_sent_or_over_is_not_cancelled(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest()
+    [claim] = await stage.claim(notifier)
+    with pytest.raises(Conflict, match="being sent at this moment"):
+        await stage.store.write(cancel, claim.delivery_id, at=stage.clock.now())
+    assert await stage.deliver(claim)
+    with pytest.raises(Conflict, match="is over"):
+        await stage.store.write(cancel, claim.delivery_id, at=stage.clock.now())
+    assert (await stage.delivery()).state == DeliveryState.DELIVERED
+
+
+async def test_of_a_claim_and_a_cancellation_at_once_one_wins(stage: Stage) -> None:
+    notifier = await stage.add_notifier()
+    await stage.ingest(*(stage.event() for _ in range(20)))
+    waiting = {delivery.id for delivery in await stage.deliveries()}
+    cancelling = [stage.store.write(cancel, delivery_id, at=stage.clock.now()) for delivery_id in sorted(waiting)]
+    claiming = [stage.claim(notifier, 2) for _ in range(10)]
+    turns = [each for pair in zip(cancelling[::2], claiming, cancelling[1::2], strict=True) for each in pair]
+    results = await asyncio.gather(*turns, return_exceptions=True)
+    claimed = {claim.delivery_id for result in results if isinstance(result, tuple) for claim in result}
+    refused = [result for result in results if isinstance(result, Exception)]
+    assert all(isinstance(each, Conflict) for each in refused)
+    cancelled = {delivery.id for delivery in await stage.deliveries(state=DeliveryState.CANCELLED)}
+    assert not claimed & cancelled
+    assert len(cancelled) == 20 - len(refused)
+    assert claimed == {delivery.id for delivery in await stage.deliveries(state=DeliveryState.SENDING)}
 
 
 async def test_what_was_not_delivered_in_time_expires(stage: Stage) -> None:

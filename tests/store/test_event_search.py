@@ -150,8 +150,7 @@ class TestBounds:
         assert await search_all(stage, limit=1, text="basket") == events[::-1]
 
     async def test_what_is_read_in_many_steps_is_whole(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(walks, "_FIRST_STEP", 2)
-        monkeypatch.setattr(walks, "_LAST_STEP", 3)
+        monkeypatch.setattr(walks, "_STEP", 3)
         monkeypatch.setattr(walks, "_BODIES_AT_ONCE", 4)
         events = [await ingest(stage, message=f"basket {number % 2}") for number in range(11)]
         assert (await search(stage)).items == events[::-1]

@@ -24,7 +24,8 @@ from tocsin.store.deliveries import (
     list_attempts,
     list_deliveries,
 )
-from tocsin.store.endings import cancel_pending, cancel_pending_of_app, cancel_unwanted, expire, finish
+from tocsin.store.delivery_search import DeliverySearch, search_deliveries
+from tocsin.store.endings import cancel, cancel_pending, cancel_pending_of_app, cancel_unwanted, expire, finish
 from tocsin.store.event_search import EventFilter, search_events
 from tocsin.store.events import find_event, find_received
 from tocsin.store.fanouts import add_fanned_out, find_fanout, list_owed
@@ -65,6 +66,15 @@ def list_page(connection: sa.Connection, **only: Any) -> Any:
     return list_deliveries(connection, APP, DeliveryFilter(**only), limit=10, offset=20)
 
 
+def search(connection: sa.Connection, **only: Any) -> Any:
+    return search_deliveries(connection, APP, DeliverySearch(**only), limit=10)
+
+
+def cancel_what_is_gone(connection: sa.Connection) -> None:
+    with suppress(Conflict):
+        cancel(connection, "de-1", at=NOW)
+
+
 def replay_what_is_gone(connection: sa.Connection) -> None:
     with suppress(Conflict):
         replay(connection, DELIVERY, "no-2", at=NOW, expires_at=NOW)
@@ -83,6 +93,15 @@ LISTS: dict[str, dict[str, Any]] = {
     "list sending of notifier": {"state": DeliveryState.SENDING, "notifier_id": "no-1"},
     "list failed": {"state": DeliveryState.FAILED},
     "list failed of notifier": {"state": DeliveryState.FAILED, "notifier_id": "no-1"},
+}
+
+FOUND: dict[str, dict[str, Any]] = {
+    "all": {},
+    "by notifier in time": {"notifier_id": "no-1", "since": NOW, "until": NOW},
+    "by event": {"event_id": "e"},
+    "failed": {"states": {DeliveryState.FAILED}},
+    "failed of notifier": {"states": {DeliveryState.FAILED}, "notifier_id": "no-1"},
+    "by type and text": {"types": {"t"}, "text": "x", "before": "de-1"},
 }
 
 VERBS: dict[str, Callable[[sa.Connection], Any]] = {
@@ -105,6 +124,7 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     "count replayable": lambda c: count_replayable(c, MISSED, ["e", "f"]),
     "replay chosen": lambda c: replay_chosen(c, ARRIVED, ["e", "f"], pace=PACE, at=NOW),
     "first free": lambda c: first_free(c, "no-1", pace=PACE, at=NOW),
+    "cancel one": cancel_what_is_gone,
     "cancel": lambda c: cancel_pending(c, "no-1", reason=DeliveryReason.BY_USER, at=NOW),
     "cancel of app": lambda c: cancel_pending_of_app(c, APP, except_event_id="e", at=NOW),
     "cancel unwanted": lambda c: cancel_unwanted(c, at=NOW),
@@ -124,6 +144,7 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     "events before": lambda c: list_events_of_app(c, APP, limit=10, offset=0, before="e"),
     "events since": lambda c: list_events_of_app(c, APP, limit=10, offset=0, since=NOW),
     "events of user": lambda c: list_events_of_user(c, "us-1", [APP, "b" * 24], limit=10, offset=20),
+    **{f"search {name}": partial(search, **only) for name, only in FOUND.items()},
     "search events": lambda c: search_events(c, APP, EventFilter(types={"t"}, text="x"), limit=10),
     "search events in time": lambda c: search_events(c, APP, EventFilter(since=NOW, until=NOW), limit=10),
 }
@@ -190,6 +211,19 @@ BEST = {
     "events before": ["events_by_app (app_id=? AND id<?)"],
     "events since": ["events_by_app (app_id=? AND id>?)"],
     "events of user": ["events_by_user (user_id=?)", "events_by_app (app_id=?)"],
+    "search all": ["deliveries_pending_by_app (app_id=?)", "finished_by_app (app_id=?)"],
+    "search by notifier in time": [
+        "deliveries_pending_by_notifier (notifier_id=? AND id>? AND id<?)",
+        "finished_by_notifier (notifier_id=? AND id>? AND id<?)",
+    ],
+    "search by event": [
+        "deliveries_first (event_id=?)",
+        "deliveries_replays (event_id=?)",
+        "finished_by_event (event_id=?)",
+    ],
+    "search failed": ["finished_undelivered (notifier_id=?)"],
+    "search failed of notifier": ["finished_undelivered (notifier_id=?)"],
+    "search by type and text": ["deliveries_pending_by_app (app_id=? AND id<?)", "finished_by_app (app_id=? AND id<?)"],
     "search events": ["events_by_app (app_id=?)"],
     "search events in time": ["events_by_app (app_id=? AND id>? AND id<?)"],
 }
@@ -198,7 +232,7 @@ BEST = {
 SORTED_FEW = {name for name in LISTS if "event" in name}
 WALKED = ["first free", "missed", "missed after", "events to replay", "events to replay after"]
 EVENTS = ["events of app", "events before", "events since", "events of user"]
-SEARCHES = ["search events", "search events in time"]
+SEARCHES = ["search events in time", "search all", "search by notifier in time"]
 IN_ORDER = [*(LISTS.keys() - SORTED_FEW), *WALKED, *EVENTS, *SEARCHES]
 
 

@@ -279,6 +279,17 @@ async def replay_delivery(
     return DeliveryAnswer(delivery=DeliveryOut.of(await verbs.history.replay(app, delivery, to=sent.notifier_id)))
 
 
+@router.post(
+    "/deliveries/{delivery}/cancel",
+    operation_id="cancel_delivery",
+    summary="End a delivery that waits for its next attempt",
+    description="It ends as `cancelled`, `by_user`. One that is being sent at this moment, or is over, gives 409.",
+    responses=answers(*IN_APP, 409),
+)
+async def cancel_delivery(app: WritesDeliveries, delivery: DeliveryRef, verbs: VerbsOf) -> DeliveryAnswer:
+    return DeliveryAnswer(delivery=DeliveryOut.of(await verbs.history.cancel(app, delivery)))
+
+
 _ORDER = "Of each event the last delivery decides. Replays are due one after the other, the oldest event's first."
 
 

@@ -41,7 +41,7 @@ def list_deliveries(
     if only.state is None or only.state not in LIVE:
         parts.append(_finished(connection, app_id, only))
     ids, total = read_page(connection, parts, limit=limit, offset=offset)
-    found = _find(connection, ids)
+    found = find_deliveries(connection, ids)
     return [found[delivery_id] for delivery_id in ids], total
 
 
@@ -112,7 +112,7 @@ def find_newest(connection: sa.Connection, event_id: str, notifier_ids: Collecti
         )
         for row in connection.execute(found.group_by(table.c.notifier_id)):
             newest[row.notifier_id] = max(row.id, newest.get(row.notifier_id, ""))
-    return {delivery.notifier_id: delivery for delivery in _find(connection, list(newest.values())).values()}
+    return {delivery.notifier_id: delivery for delivery in find_deliveries(connection, list(newest.values())).values()}
 
 
 def find_last_finished(connection: sa.Connection, app_id: str) -> dict[str, Delivery]:
@@ -120,11 +120,11 @@ def find_last_finished(connection: sa.Connection, app_id: str) -> dict[str, Deli
     newest = sa.select(sa.func.max(finished_deliveries.c.id)).where(finished_deliveries.c.notifier_id == notifiers.c.id)
     each = sa.select(newest.scalar_subquery()).where(notifiers.c.app_id == app_id, notifiers.c.removed_at.is_(None))
     ids = [found for found in connection.execute(each).scalars() if found is not None]
-    return {delivery.notifier_id: delivery for delivery in _find(connection, ids).values()}
+    return {delivery.notifier_id: delivery for delivery in find_deliveries(connection, ids).values()}
 
 
 def find_delivery(connection: sa.Connection, app_id: str, delivery_id: str) -> Delivery | None:
-    delivery = _find(connection, [delivery_id]).get(delivery_id)
+    delivery = find_deliveries(connection, [delivery_id]).get(delivery_id)
     return delivery if delivery is not None and delivery.app_id == app_id else None
 
 
@@ -133,7 +133,7 @@ def list_attempts(connection: sa.Connection, delivery_id: str) -> list[Attempt]:
     return [_to_attempt(row) for row in connection.execute(statement)]
 
 
-def _find(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Delivery]:
+def find_deliveries(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Delivery]:
     """Deliveries by id, wherever they are."""
     found: dict[str, Delivery] = {}
     for table in (deliveries, finished_deliveries):

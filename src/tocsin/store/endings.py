@@ -9,6 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from tocsin.errors import Conflict
 from tocsin.model import DeliveryReason, DeliveryState, NotifierState
 from tocsin.store.deliveries import IS_PENDING
 from tocsin.store.port import Conduct, conducts
@@ -61,6 +62,19 @@ def finish(
 def _lock_pending(connection: sa.Connection, *where: sa.ColumnElement[bool], limit: int) -> list[str]:
     statement = sa.select(deliveries.c.id).where(IS_PENDING, *where).limit(limit).with_for_update(skip_locked=True)
     return list(connection.execute(statement).scalars())
+
+
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
+def cancel(connection: sa.Connection, delivery_id: str, *, at: datetime) -> None:
+    """End one delivery that waits, by its owner's wish. Raises Conflict when it does not, or not any more."""
+    # Waits for whoever works on it at this moment, and then sees what they made of it.
+    statement = sa.select(deliveries.c.state).where(deliveries.c.id == delivery_id).with_for_update()
+    state = connection.execute(statement).scalar_one_or_none()
+    if state is None:
+        raise Conflict("this delivery is over: there is nothing to cancel")
+    if state != DeliveryState.PENDING:
+        raise Conflict("this delivery is being sent at this moment: try again when the attempt has ended")
+    finish(connection, [delivery_id], state=DeliveryState.CANCELLED, reason=DeliveryReason.BY_USER, at=at)
 
 
 def cancel_pending(connection: sa.Connection, notifier_id: str, *, reason: DeliveryReason, at: datetime) -> None:

@@ -6,11 +6,11 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-from tocsin.ids import first_hex_id
+from tocsin.ids import first_hex_id, time_of_hex_id
 from tocsin.store.events import find_all_received
 from tocsin.store.port import NewEvent
 from tocsin.store.schema import events
-from tocsin.store.walks import Found, Row, choose, choose_by_text, descend
+from tocsin.store.walks import Found, Part, Text, look
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,21 +28,18 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 def search_events(connection: sa.Connection, app_id: str, only: EventFilter, *, limit: int) -> Found[NewEvent]:
     """A page of events, as they were stored."""
-    what = sa.select(events.c.id, events.c.type, events.c.received_at).where(events.c.app_id == app_id)
+    what = (events.c.id, events.c.type.label("event_type"), events.c.id.label("event_id"))
+    rows = sa.select(*what, sa.literal("").label("notifier_id")).where(events.c.app_id == app_id)
     if only.since is not None:
-        what = what.where(events.c.id >= first_hex_id(only.since))
+        rows = rows.where(events.c.id >= first_hex_id(only.since))
     ends = [*([only.before] if only.before else ()), *([first_hex_id(only.until)] if only.until else ())]
-    rows = (
-        Row(id=row.id, at=row.received_at, type=row.type, event_id=row.id)
-        for row in descend(connection, what, before=min(ends, default=None))
+    found = look(
+        connection,
+        [Part(rows, (events.c.type.in_(sorted(only.types)),) if only.types else ())],
+        before=min(ends, default=None),
+        limit=limit,
+        text=Text(only.text) if only.text else None,
+        time_of=time_of_hex_id,
     )
-
-    def is_meant(row: Row) -> bool:
-        return not only.types or row.type in only.types
-
-    if only.text:
-        found = choose_by_text(connection, rows, is_meant, text=only.text, names={}, limit=limit)
-    else:
-        found = choose(rows, is_meant, limit=limit)
     received = find_all_received(connection, [row.id for row in found.items])
     return found.of([received[row.id] for row in found.items])

@@ -1,10 +1,12 @@
 """Looking for what no index holds: rows are gone through from the newest on, and only so many for one question."""
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,17 +17,20 @@ from tocsin.store.schema import events
 T = TypeVar("T")
 S = TypeVar("S")
 
-MAX_ROWS = 5000
-"""How many rows one question looks through."""
+MAX_ROWS = 10_000
+"""How many rows one question goes through in the database."""
 
-MAX_BODIES = 2000
-MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_BODIES = 1000
+MAX_BODY_BYTES = 2 * 1024 * 1024
 """How many events one question reads, and how much of them."""
 
-_FIRST_STEP = 50
-_LAST_STEP = 800
-_BODIES_AT_ONCE = 100
-_BYTES_AT_ONCE = 512 * 1024
+_STEP = 1000
+_BODIES_AT_ONCE = 250
+_BYTES_AT_ONCE = 256 * 1024
+
+Rows = sa.Select[Any]
+Row = sa.Row[Any]
+"""With `id`, `event_type`, `event_id` and `notifier_id`; in order of `id`."""
 
 
 class Found(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -45,72 +50,97 @@ class Found(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return Found(items=items, before=self.before, searched_to=self.searched_to, looked_at=self.looked_at)
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One that is gone through, with what it is chosen by."""
+class Part(msgspec.Struct, frozen=True):
+    """Rows that an index finds in order, and conditions that each of them has to be asked for."""
 
-    id: str
-    at: datetime
-    type: str
-    event_id: str
-    notifier_id: str = ""
-    state: str = ""
+    rows: Rows
+    conditions: tuple[sa.ColumnElement[bool], ...] = ()
 
-
-Judge = Callable[[Row], bool]
-
-
-def descend(connection: sa.Connection, rows: "sa.Select[Any]", *, before: str | None = None) -> "Iterator[sa.Row[Any]]":
-    """The rows of a query by their `id`, from the newest on; so many a statement, and more with each."""
-    step = _FIRST_STEP
-    ids = rows.selected_columns["id"]
-    while True:
-        some = rows.order_by(ids.desc()).limit(step)
-        found = connection.execute(some if before is None else some.where(ids < before)).all()
-        yield from found
-        if len(found) < step:
-            return
-        before, step = found[-1].id, min(2 * step, _LAST_STEP)
+    def select(self, before: str | None, since: str | None) -> Rows:
+        ids = self.rows.selected_columns["id"]
+        rows = self.rows.where(*self.conditions).order_by(ids.desc())
+        rows = rows if before is None else rows.where(ids < before)
+        return rows if since is None else rows.where(ids >= since)
 
 
-def choose(rows: Iterable[Row], is_meant: Judge, *, limit: int) -> Found[Row]:
-    """The newest of the rows that are meant."""
-    return _fill(((row, is_meant(row)) for row in rows), limit=limit, is_spent=lambda: False)
+class Text(msgspec.Struct, frozen=True):
+    """A text that is said, whatever its case: in a type, in ids, in an event, or in a notifier's name.
 
-
-def choose_by_text(
-    connection: sa.Connection, rows: Iterable[Row], is_meant: Judge, *, text: str, names: Mapping[str, str], limit: int
-) -> Found[Row]:
-    """The newest of the rows that are meant and say a text, whatever its case.
-
-    They say it in their type, their ids, their event, or the name of their notifier, which `names` has by its id.
+    `names` has those by the notifiers' ids.
     """
-    wanted = text.casefold()
-    bodies = _Bodies(connection, text)
 
-    def says(row: Row) -> bool:
-        words = (row.type, row.id, row.event_id, row.notifier_id, names.get(row.notifier_id, ""))
-        return any(wanted in word.casefold() for word in words) or bodies.say(row.event_id)
-
-    def judged() -> Iterator[tuple[Row, bool]]:
-        left = iter(rows)
-        while some := [(row, is_meant(row)) for row in islice(left, _BODIES_AT_ONCE)]:
-            bodies.expect([row.event_id for row, is_one in some if is_one])
-            yield from ((row, is_one and says(row)) for row, is_one in some)
-
-    return _fill(judged(), limit=limit, is_spent=bodies.are_spent)
+    text: str
+    names: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-def _fill(judged: Iterable[tuple[Row, bool]], *, limit: int, is_spent: Callable[[], bool]) -> Found[Row]:
+def look(
+    connection: sa.Connection,
+    parts: Sequence[Part],
+    *,
+    before: str | None,
+    limit: int,
+    text: Text | None,
+    time_of: Callable[[str], datetime],
+) -> Found[Row]:
+    """A page of the rows of all parts, newest first; `time_of` tells when an id was made."""
+    end = _last_of(connection, [part for part in parts if part.conditions], before)
+    step = limit + 1 if text is None else _STEP
+    lists = [_descend(connection, part, before, end, step) for part in parts]
+    rows = heapq.merge(*lists, key=attrgetter("id"), reverse=True)
+    found = _take(rows, limit) if text is None else _take_saying(connection, rows, text, limit, time_of)
+    if found.before is None and end is not None:
+        return Found(items=found.items, before=end, searched_to=time_of(end), looked_at=MAX_ROWS)
+    return found
+
+
+def _last_of(connection: sa.Connection, parts: Sequence[Part], before: str | None) -> str | None:
+    """The last row that is gone through, where there are more than that."""
+    if not parts:
+        return None
+    ids = [Part(part.rows.with_only_columns(part.rows.selected_columns["id"])).select(before, None) for part in parts]
+    some = sa.union_all(*(sa.select(each.limit(MAX_ROWS + 1).subquery().c.id) for each in ids)).subquery()
+    beyond = sa.select(some.c.id).order_by(some.c.id.desc()).offset(MAX_ROWS - 1).limit(2)
+    last = connection.execute(beyond).scalars().all()
+    return str(last[0]) if len(last) == 2 else None
+
+
+def _descend(connection: sa.Connection, part: Part, before: str | None, end: str | None, step: int) -> Iterator[Row]:
+    while True:
+        some = connection.execute(part.select(before, end).limit(step)).all()
+        yield from some
+        if len(some) < step:
+            return
+        before = some[-1].id
+
+
+def _take(rows: Iterable[Row], limit: int) -> Found[Row]:
+    some = list(islice(rows, limit + 1))
+    return Found(items=some[:limit], before=some[limit - 1].id if len(some) > limit else None)
+
+
+def _take_saying(
+    connection: sa.Connection, rows: Iterable[Row], text: Text, limit: int, time_of: Callable[[str], datetime]
+) -> Found[Row]:
+    wanted = text.text.casefold()
+    bodies = _Bodies(connection, text.text)
     found: list[Row] = []
     number = 0
-    for number, (row, is_one) in enumerate(judged, 1):
-        if is_one and len(found) == limit:
-            return Found(items=found, before=found[-1].id, looked_at=number)
-        if is_one:
+    for number, row in enumerate(_expected(rows, bodies), 1):
+        words = (row.event_type, row.id, row.event_id, row.notifier_id, text.names.get(row.notifier_id, ""))
+        if wanted in "\n".join(words).casefold() or bodies.say(row.event_id):
+            if len(found) == limit:
+                return Found(items=found, before=found[-1].id)
             found.append(row)
-        if number >= MAX_ROWS or is_spent():
-            return Found(items=found, before=row.id, searched_to=row.at, looked_at=number)
+        if bodies.are_spent():
+            return Found(items=found, before=row.id, searched_to=time_of(row.id), looked_at=number)
     return Found(items=found, looked_at=number)
+
+
+def _expected(rows: Iterable[Row], bodies: "_Bodies") -> Iterator[Row]:
+    left = iter(rows)
+    while some := list(islice(left, _BODIES_AT_ONCE)):
+        bodies.expect([row.event_id for row in some])
+        yield from some
 
 
 class _Bodies:
@@ -121,6 +151,7 @@ class _Bodies:
         # As it stands between the quotes of a JSON text.
         self._wanted = msgspec.json.encode(text)[1:-1].decode().casefold()
         self._said: dict[str, bool] = {}
+        self._asked: set[str] = set()
         self._expected: deque[tuple[str, int]] = deque()
         self._bytes = 0
 
@@ -132,12 +163,13 @@ class _Bodies:
         self._expected = deque((event_id, size_of.get(event_id, 0)) for event_id in new)
 
     def say(self, event_id: str) -> bool:
+        self._asked.add(event_id)
         while event_id not in self._said:
             self._read_some()
         return self._said[event_id]
 
     def are_spent(self) -> bool:
-        return len(self._said) >= MAX_BODIES or self._bytes >= MAX_BODY_BYTES
+        return len(self._asked) >= MAX_BODIES or self._bytes >= MAX_BODY_BYTES
 
     def _read_some(self) -> None:
         ids: list[str] = []
