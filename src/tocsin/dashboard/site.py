@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from tocsin.api.application import Readiness, always_ready, build_api
-from tocsin.dashboard import account, apps, events, home, pages, reference, sign_in, tokens
+from tocsin.dashboard import account, alerts, apps, events, home, pages, reference, sign_in, tokens
 from tocsin.dashboard.pages import Pages
 from tocsin.dashboard.routes import add_error_pages
 from tocsin.dashboard.unsubscribe import unsubscribe_router
@@ -22,6 +22,7 @@ ROUTERS = (
     tokens.router,
     apps.router,
     events.router,
+    alerts.router,
     reference.router,
     pages.router,
 )
