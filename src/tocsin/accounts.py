@@ -35,6 +35,8 @@ from tocsin.store.sessions import change_password
 LOG = structlog.get_logger()
 
 LINK_LIFETIME = timedelta(minutes=10)
+LINK_OVER = "this sign-in link was used or is too old: ask for a new one"
+
 CODE_LIFETIME = timedelta(minutes=10)
 CODE_DIGITS = 8
 CODE_TRIES = 5
@@ -178,12 +180,16 @@ class Accounts:
         await self._store.write(with_note(change, self._note(Action.LINK_MADE, user)))
         return secret
 
+    async def find_link(self, secret: str) -> User | None:
+        """Whom a sign-in link would sign in; it is not used by this."""
+        return await self._store.read(user_verbs.find_link, hash_secret(secret), now=self._clock.now())
+
     async def take_link(self, secret: str, *, address: str = "") -> User:
         """Whom a sign-in link signs in; it is used up by this. Raises NotAuthenticated or TooMany."""
         user = await self._store.write(user_verbs.take_link, hash_secret(secret), now=self._clock.now())
         if user is None:
             self._throttle.count_bad_token(address)
-            raise _refused("this sign-in link was used or is too old: ask for a new one", address)
+            raise _refused(LINK_OVER, address)
         identify(user)
         return user
 

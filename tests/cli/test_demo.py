@@ -5,6 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.console import Console
@@ -21,8 +22,10 @@ def test_the_demo_shows_an_event_delivered_and_keeps_its_data(tmp_path: Path) ->
         shown = "".join(running.lines)
         url = running.url
         token = re.search(r"tk-us-[A-Za-z0-9_-]{43}", shown)[0]
-        for line in (f"{url}/\n", f"{url}/docs\n", f"{url}/v1\n", "my-app", "TOCSIN_SMTP_URL is not set"):
+        for line in (f"{url}/docs\n", f"{url}/v1\n", "my-app", "TOCSIN_SMTP_URL is not set"):
             assert line in shown
+        link = re.search(rf"{url}/login/[A-Za-z0-9_-]{{43}}\n", shown)[0].strip()
+        assert "It opens the account demo." in httpx.get(link, trust_env=False).text
         assert "POST /v1/apps/my-app/events, 201 in " in shown
         assert "deployment of my-app, signature VERIFIED" in shown
         assert "NOT VERIFIED" not in shown

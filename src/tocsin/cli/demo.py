@@ -96,7 +96,8 @@ class _Show:
 
     def _introduce(self, samples: Samples, url: str) -> None:
         self._title("Tocsin is running")
-        self._fact("status page", f"{url}/")
+        self._fact("dashboard", "this link signs you in, once and within ten minutes:")
+        self._console.print(Text(f"  {url}/login/{samples.link_secret}", "bold"))
         self._fact("API", f"{url}/v1")
         self._fact("API docs", f"{url}/docs")
         self._fact("sample app", f"{APP_NAME}, which belongs to the sample user {USERNAME}")

@@ -21,13 +21,14 @@ EMAIL = "demo@example.com"
 
 
 class Samples(msgspec.Struct, frozen=True, kw_only=True):
-    """`token` is there when it was made just now."""
+    """`token` is there when it was made just now; `link_secret` signs the user in, once."""
 
     user: User
     app: App
     notifier: Notifier
     signing_secret: str
     token: str | None = None
+    link_secret: str
 
     def __repr__(self) -> str:
         return f"Samples({self.app.name})"
@@ -44,6 +45,7 @@ async def prepare_samples(verbs: Verbs, receiver_url: str) -> Samples:
         app=app,
         notifier=notifier,
         signing_secret=(await verbs.notifiers.secrets(app, notifier.id)).secret,
+        link_secret=await verbs.accounts.add_link(user),
         token=None if has_token else (await verbs.tokens.add(user, TokenWish(name=TOKEN_NAME))).secret,
     )
 

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from fastapi import Path, Response
 
+from tocsin.accounts import LINK_OVER
 from tocsin.api.context import VerbsOf
 from tocsin.dashboard.forms import local_path
 from tocsin.dashboard.routes import page_router
@@ -77,9 +78,15 @@ async def take_code(visit: VisitOf, verbs: VerbsOf) -> Response:
 
 
 @router.get("/login/{secret}")
-async def show_link(secret: LinkSecret, visit: VisitOf) -> Response:
-    """A button, for whatever looks at links before people do (mail scanners, previews in chats) must not use it up."""
-    return visit.show("link.html", secret=secret, problem=None)
+async def show_link(secret: LinkSecret, visit: VisitOf, verbs: VerbsOf) -> Response:
+    """A button, for whatever looks at links before people do (mail scanners, previews in chats) must not use it up.
+
+    It says whose account it opens: who was sent somebody else's link shall see it before anything is entered there.
+    """
+    user = await verbs.accounts.find_link(secret)
+    if user is None:
+        return visit.show("link.html", secret=secret, user=None, problem=LINK_OVER, status=REFUSED)
+    return visit.show("link.html", secret=secret, user=user, problem=None)
 
 
 @router.post("/login/{secret}")
@@ -87,7 +94,7 @@ async def take_link(secret: LinkSecret, visit: VisitOf, verbs: VerbsOf) -> Respo
     try:
         user = await verbs.accounts.take_link(secret, address=visit.caller)
     except NotAuthenticated as error:
-        return visit.show("link.html", secret=secret, problem=error.message, status=REFUSED)
+        return visit.show("link.html", secret=secret, user=None, problem=error.message, status=REFUSED)
     return await _begin(visit, verbs, user, "/")
 
 

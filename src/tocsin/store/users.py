@@ -78,15 +78,21 @@ def add_link(
     connection.execute(sign_in_links.insert().values(secret_hash=secret_hash, user_id=user_id, expires_at=expires_at))
 
 
-@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
-def take_link(connection: sa.Connection, secret_hash: bytes, *, now: datetime) -> User | None:
-    """Use a sign-in link up; None when there is none, or no longer."""
+def find_link(connection: sa.Connection, secret_hash: bytes, *, now: datetime) -> User | None:
+    """Whose a sign-in link is; None when there is none, or no longer."""
     statement = (
         sa.select(*user_columns())
         .join_from(sign_in_links, users, users.c.id == sign_in_links.c.user_id)
         .where(sign_in_links.c.secret_hash == secret_hash, sign_in_links.c.expires_at > now)
     )
     row = connection.execute(statement).one_or_none()
+    return None if row is None else to_user(row)
+
+
+@conducts(Conduct(takes_turn=False, brings_work=False, changes_nouns=False))
+def take_link(connection: sa.Connection, secret_hash: bytes, *, now: datetime) -> User | None:
+    """Use a sign-in link up; None when there is none, or no longer."""
+    user = find_link(connection, secret_hash, now=now)
     # Of two that come at once only the one whose delete finds the row may sign in.
     taken = connection.execute(sign_in_links.delete().where(sign_in_links.c.secret_hash == secret_hash)).rowcount
-    return to_user(row) if row is not None and taken else None
+    return user if taken else None
