@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -100,6 +100,10 @@ class Site:
             command = ("user", "add", name, "--email", f"{name}@example.com", "--password-stdin", *options)
             self.installation.run(*command, given=PASSWORD)
 
+    def know(self, names: Iterable[str]) -> None:
+        """These are there already, with `PASSWORD`."""
+        self._users.update(names)
+
     def client(self, name: str = "alice") -> httpx.Client:
         """The API as a user calls it."""
         if name not in self._clients:
@@ -138,6 +142,16 @@ class Site:
         self.installation.end()
 
 
+def begin_session(site: Site, name: str) -> list[tuple[str, str]]:
+    """The cookies of a new session of somebody."""
+    site.add_user(name)
+    with httpx.Client(base_url=site.url, timeout=30, trust_env=False) as client:
+        token = client.get("/login").text.partition('name="form_token" value="')[2].partition('"')[0]
+        sent = {"username": name, "password": PASSWORD, "form_token": token}
+        assert client.post("/login", data=sent).status_code == 303
+        return [(each.name, each.value or "") for each in client.cookies.jar]
+
+
 class Watched:
     """A page and whatever it did that a page of ours never does."""
 
@@ -165,13 +179,7 @@ class Watched:
 
     def sign_in(self, site: Site, name: str = "alice") -> None:
         """A new session of somebody, begun beside the browser: `sign_in` takes the form."""
-        site.add_user(name)
-        with httpx.Client(base_url=site.url, timeout=30, trust_env=False) as client:
-            form = client.get("/login").text
-            token = form.partition('name="form_token" value="')[2].partition('"')[0]
-            sent = {"username": name, "password": PASSWORD, "form_token": token}
-            assert client.post("/login", data=sent).status_code == 303
-            cookies: Any = [{"name": each.name, "value": each.value, "url": site.url} for each in client.cookies.jar]
+        cookies: Any = [{"name": key, "value": value, "url": site.url} for key, value in begin_session(site, name)]
         self.context.add_cookies(cookies)
 
     def check(self, payloads: tuple[str, ...] = ()) -> None:
@@ -189,13 +197,17 @@ class Watched:
         for payload in payloads:
             assert " ".join(payload.split()) in text
 
-    def check_access(self) -> None:
-        """Nobody is kept out, as far as axe-core can tell, and the page is as wide as its window."""
-        problems = list(_read_axe(Axe().run(self.page, options=AXE).response))
+    def check_access(self, *rules: str) -> None:
+        """Nobody is kept out, as far as axe-core can tell, or by these rules of it; and the page fits its window."""
+        options = AXE | {"runOnly": {"type": "rule", "values": rules}} if rules else AXE
+        problems = list(_read_axe(Axe().run(self.page, options=options).response))
         assert not problems, "\n".join([f"{self.page.url}:", *problems])
+        self.check_width()
+        self.check()
+
+    def check_width(self) -> None:
         too_wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert too_wide <= 0, f"{self.page.url} is {too_wide} px wider than its window"
-        self.check()
 
 
 def _read_axe(response: dict[str, Any]) -> Iterator[str]:

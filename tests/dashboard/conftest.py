@@ -1,6 +1,6 @@
 """The pages over the same world as the API's: alice owns my-app, bob shares it, charlie is a stranger."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.dashboard.chromium import (
     watched,
     windows,
 )
+from tests.dashboard.sample import Sample
 
 __all__ = [
     "api",
@@ -28,6 +29,15 @@ __all__ = [
     "windows",
     "world",
 ]
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    """A site in which everything is there once: tests look at it, and change nothing in it."""
+    sample = Sample(tmp_path_factory.mktemp("sample"))
+    sample.build()
+    yield sample
+    sample.end()
 
 
 @pytest.fixture

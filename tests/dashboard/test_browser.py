@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.dashboard.chromium import DESKTOP, PASSWORD, PHONE, Site, Watched, Windows, sign_in
+from tests.dashboard.chromium import PASSWORD, Site, Watched, Windows, sign_in
 from tests.dashboard.payloads import PAYLOADS
 
 SHOWN = 20
@@ -87,21 +87,6 @@ def test_the_cookie_is_out_of_reach_for_scripts(site: Site, watched: Watched) ->
     assert watched.page.evaluate("document.cookie") == ""
     [cookie] = watched.page.context.cookies()
     assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("tocsin_session", True, "Lax")
-
-
-@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
-def test_nobody_is_kept_out(site: Site, windows: Windows, *, is_dark: bool) -> None:
-    app = site.add_app()
-    site.add_notifier(app, send_all_events=True)
-    site.post_event(app, "restart")
-    watched = windows.open(is_dark=is_dark, size=DESKTOP if is_dark else PHONE)
-    for path in ("/", "/login", "/login/unknown", "/docs", "/nowhere"):
-        watched.page.goto(f"{site.url}{path}")
-        watched.check_access()
-    watched.sign_in(site)
-    for path in ("/", "/account", f"/apps/{app}"):
-        watched.page.goto(f"{site.url}{path}")
-        watched.check_access()
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""Every page of the site: where it is in the sample world, and for whom. Tests visit them all, and pictures are taken.
+
+Who adds a page adds it here; a test compares this with the site's routes. One route may be shown in several states.
+"""
+
+from typing import Literal, NamedTuple
+
+Reader = Literal["visitor", "user", "app", "admin"]
+"""For whom a page is: anybody, whoever is signed in, whoever has to do with the app, or admins alone."""
+
+
+class Shown(NamedTuple):
+    """`address` is filled in with the names of the sample world (`tests.dashboard.sample`)."""
+
+    name: str
+    route: str
+    address: str
+    of: Reader = "app"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ALL_PAGES = (
+    Shown("status", "/", "/", "visitor"),
+    Shown("apps", "/", "/", "user"),
+    Shown("sign-in", "/login", "/login", "visitor"),
+    Shown("sign-in-link", "/login/{secret}", "/login/not-a-link", "visitor"),
+    Shown("reference", "/docs", "/docs", "visitor"),
+    Shown("not-found", "/", "/nowhere", "visitor"),
+    Shown("account", "/account", "/account", "user"),
+    Shown("tokens", "/account/tokens", "/account/tokens", "user"),
+    Shown("token-revoke", "/account/tokens/{token_id}/revoke", "/account/tokens/{token}/revoke", "user"),
+    Shown("token-renew", "/account/tokens/{token_id}/renew", "/account/tokens/{token}/renew", "user"),
+    Shown("app", "/apps/{app}", "/apps/{app}"),
+    Shown("events", "/apps/{app}/events", "/apps/{app}/events"),
+    Shown("events-found", "/apps/{app}/events", "/apps/{app}/events?type=deployment"),
+    Shown("event-new", "/apps/{app}/events/new", "/apps/{app}/events/new"),
+    Shown("event", "/apps/{app}/events/{event_id}", "/apps/{app}/events/{event}"),
+    Shown("alerts", "/apps/{app}/alerts", "/apps/{app}/alerts"),
+    Shown("alert-new", "/apps/{app}/alerts/new", "/apps/{app}/alerts/new"),
+    Shown("alert-edit", "/apps/{app}/alerts/{alert_id}/edit", "/apps/{app}/alerts/{alert}/edit"),
+    Shown("alert-remove", "/apps/{app}/alerts/{alert_id}/remove", "/apps/{app}/alerts/{alert}/remove"),
+)
+
+SHOWN_ELSEWHERE = {
+    "/login/code": "is there where mail can be sent: tests/dashboard/test_codes.py",
+    "/apps/{app}/events/{event_id}/raw": "is JSON",
+}
+"""Routes that are no pages, or none of the sample world, and why."""
