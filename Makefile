@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run setup test test-long mutants check fix bench bench-growth faults soak audit lock
+.PHONY: help run setup test test-long mutants check fix screenshots bench bench-growth faults soak audit lock
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,6 +56,10 @@ check: .venv/.dev ## Check formatting, lint, types and the one-way dependencies.
 fix: .venv/.dev ## Format, and mend what the linter can.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+screenshots: .venv/.dev ## Take a picture of every page, into build/screenshots, and renew those of the documents.
+	@tests/install-debian-packages
+	@$(BIN)/python -m tests.dashboard.screenshots $(ARGS)
 
 bench: .venv/.bench ## Print the benchmark table (under 15 minutes).
 	@tests/install-debian-packages redis-server:redis-server

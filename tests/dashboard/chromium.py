@@ -23,6 +23,9 @@ from tests.processes import Installation
 
 PASSWORD = "correct horse battery"
 
+# Its own sandbox needs a user who is not root; what it loads here is ours.
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-proxy-server")
+
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
 
@@ -179,7 +182,10 @@ class Watched:
 
     def sign_in(self, site: Site, name: str = "alice") -> None:
         """A new session of somebody, begun beside the browser: `sign_in` takes the form."""
-        cookies: Any = [{"name": key, "value": value, "url": site.url} for key, value in begin_session(site, name)]
+        self.add_cookies(site, begin_session(site, name))
+
+    def add_cookies(self, site: Site, pairs: Iterable[tuple[str, str]]) -> None:
+        cookies: Any = [{"name": name, "value": value, "url": site.url} for name, value in pairs]
         self.context.add_cookies(cookies)
 
     def check(self, payloads: tuple[str, ...] = ()) -> None:
@@ -251,9 +257,7 @@ class Windows:
 def chromium() -> Iterator[Browser]:
     """Not for longer than a module: while it is open, nothing else in this thread can run an event loop."""
     with sync_playwright() as playwright:
-        # Its own sandbox needs a user who is not root; what it loads here is ours.
-        arguments = ["--no-sandbox", "--disable-gpu", "--no-proxy-server"]
-        browser = playwright.chromium.launch(executable_path=which("chromium"), args=arguments)
+        browser = playwright.chromium.launch(executable_path=which("chromium"), args=ARGUMENTS)
         yield browser
         browser.close()
 
