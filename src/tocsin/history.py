@@ -113,6 +113,11 @@ class History:
             raise NotFound("event")
         return body
 
+    async def find_events(self, app: App, event_ids: Collection[str]) -> dict[str, NewEvent]:
+        """Those of these events that are kept, by id."""
+        found = await self._store.read(event_verbs.find_all_received, event_ids)
+        return {event_id: event for event_id, event in found.items() if event.app_id == app.id}
+
     async def list_deliveries(
         self, app: App, only: DeliveryFilter, *, limit: int, offset: int
     ) -> tuple[list[Delivery], int]:

@@ -63,15 +63,15 @@ class Sessions:
         LOG.info("session.began", user_id=user.id, session_id=session.id)
         return secret
 
-    async def find(self, secret: str) -> SignedIn | None:
-        """Who is signed in with this secret, if anybody still is."""
+    async def find(self, secret: str, *, is_use: bool = True) -> SignedIn | None:
+        """Who is signed in with this secret, if anybody still is. Only what is a use of it makes a session last."""
         now = self.clock.now()
         found = await self._store.read(session_verbs.find_session, hash_secret(secret), now)
         if found is None:
             return None
         session, user = found
         identify(user)
-        if now - session.last_used_at >= NOTE_USE_EVERY:
+        if is_use and now - session.last_used_at >= NOTE_USE_EVERY:
             await self._note_use(session, now)
         return SignedIn(session, user)
 

@@ -6,7 +6,22 @@ from typing import Any
 from fastapi import FastAPI
 
 from tocsin.api.application import Readiness, always_ready, build_api
-from tocsin.dashboard import account, alerts, apps, events, home, pages, reference, sign_in, tokens
+from tocsin.dashboard import (
+    account,
+    alerts,
+    apps,
+    deliveries,
+    delivery,
+    events,
+    explaining,
+    home,
+    pages,
+    recovering,
+    reference,
+    sign_in,
+    tokens,
+)
+from tocsin.dashboard.live import Streams
 from tocsin.dashboard.pages import Pages
 from tocsin.dashboard.routes import add_error_pages
 from tocsin.dashboard.unsubscribe import unsubscribe_router
@@ -22,6 +37,10 @@ ROUTERS = (
     tokens.router,
     apps.router,
     events.router,
+    deliveries.router,
+    delivery.router,
+    explaining.router,
+    recovering.router,
     alerts.router,
     reference.router,
     pages.router,
@@ -52,5 +71,6 @@ def build_site(
     )
     app.state.pages = Pages()
     app.state.languages = Languages()
+    app.state.streams = Streams()
     add_error_pages(app)
     return app

@@ -19,6 +19,7 @@ from tocsin.dashboard.pages import Pages
 from tocsin.dashboard.times import Times
 from tocsin.dashboard.words import Languages
 from tocsin.errors import NotAuthenticated
+from tocsin.model import User
 from tocsin.proxies import NOWHERE
 from tocsin.sessions import LIFETIME, SECRET_BYTES, SignedIn
 from tocsin.verbs import Verbs
@@ -58,6 +59,12 @@ class Visit:
             user = self.signed_in.user
             self.words = self._languages.all.get(user.language or "", self.words)
             self.times = Times(self.words, user.time_zone, self._verbs.sessions.clock)
+
+    async def still_signed_in(self) -> User | None:
+        """Who is signed in now, for an answer that takes long; asking is no use of the session."""
+        secret = self._sent[SESSION]
+        found = None if secret is None else await self._verbs.sessions.find(secret, is_use=False)
+        return None if found is None else found.user
 
     @property
     def caller(self) -> str:
