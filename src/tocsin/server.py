@@ -161,6 +161,7 @@ async def _serve(
     await asyncio.wait({answering, work, company, stop}, return_when=asyncio.FIRST_COMPLETED)
     company.cancel()
     server.should_exit = True
+    running.streams.close()
     await asyncio.wait({answering, company})
     await running.drain()
     work.cancel()

@@ -20,6 +20,7 @@ from tocsin.audit_log import AuditLog
 from tocsin.care import Care
 from tocsin.catalogue import Catalogue
 from tocsin.clock import Clock, SharedClock, SystemClock
+from tocsin.dashboard.live import Streams
 from tocsin.dashboard.site import build_site
 from tocsin.deliver import Deliver, Pace
 from tocsin.dispatch import Dispatcher
@@ -82,6 +83,7 @@ class Running:
     egress: Egress
     metrics: Metrics
     api: ASGIApp
+    streams: Streams
 
     async def run(self) -> None:
         """Deliver and look after things until cancelled."""
@@ -317,6 +319,7 @@ async def build(
         )
     )
     api.state.notes = skew.notes
+    api.state.streams = streams = Streams()
     return Running(
         settings=settings,
         verbs=verbs,
@@ -326,6 +329,7 @@ async def build(
         care=care,
         egress=egress,
         metrics=metrics,
+        streams=streams,
         api=api if role is Role.WORKER else EventsEndpoint(api, verbs=verbs, metrics=metrics, proxies=proxies),
     )
 
