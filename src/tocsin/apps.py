@@ -84,6 +84,12 @@ class Apps:
         found = await self._store.read(app_verbs.list_apps, principal.user)
         return [app for app in found if principal.sees(app)]
 
+    async def list_accesses(self, user: User, *, search: str = "", after: str = "", limit: int) -> list[Access]:
+        """Some of the apps that a user may see and what they are to each, by name, beyond the name `after`."""
+        return await self._store.read(
+            app_verbs.list_accesses, user, search=search.strip().lower(), after=after, limit=limit
+        )
+
     async def list_some(self, user: User, app_ids: Collection[str]) -> list[App]:
         """Those of these apps that a user may see, by name."""
         return await self._store.read(app_verbs.list_some, user, app_ids) if app_ids else []

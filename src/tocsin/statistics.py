@@ -9,8 +9,9 @@ from functools import cached_property
 import msgspec
 
 from tocsin.clock import Clock
-from tocsin.model import App, Delivery
+from tocsin.model import App, Delivery, NotifierState
 from tocsin.store import deliveries as delivery_verbs
+from tocsin.store import notifiers as notifier_verbs
 from tocsin.store import tallies as tally_verbs
 from tocsin.store.port import Store
 from tocsin.store.tallies import Tally
@@ -71,6 +72,7 @@ class Glance(msgspec.Struct, frozen=True):
     """An app's day: events since its midnight (as far as they are counted), and what ended in the last 24 hours."""
 
     events_today: int
+    notifiers: Mapping[NotifierState, int]
     counts: Counts
     by_hour: tuple[Mapping[str, int], ...]
 
@@ -88,8 +90,9 @@ class Statistics:
         midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
         tallies = await self._store.read(tally_verbs.sum_by_app, app_ids, first)
         events = await self._store.read(tally_verbs.count_events, app_ids, midnight)
+        notifiers = await self._store.read(notifier_verbs.count_states, app_ids)
         return {
-            app_id: Glance(events[app_id], _counts(own), _by_hour(own, first))
+            app_id: Glance(events[app_id], notifiers[app_id], _counts(own), _by_hour(own, first))
             for app_id in app_ids
             for own in [[tally for tally in tallies if tally.app_id == app_id]]
         }

@@ -5,8 +5,8 @@ Who adds a page adds it here; a test compares this with the site's routes. One r
 
 from typing import Literal, NamedTuple
 
-Reader = Literal["visitor", "user", "app", "admin"]
-"""For whom a page is: anybody, whoever is signed in, whoever has to do with the app, or admins alone."""
+Reader = Literal["visitor", "user", "app", "owner", "admin"]
+"""For whom a page is: anybody, whoever is signed in, whoever has to do with the app, its owner, or admins alone."""
 
 
 class Shown(NamedTuple):
@@ -33,6 +33,8 @@ ALL_PAGES = (
     Shown("token-revoke", "/account/tokens/{token_id}/revoke", "/account/tokens/{token}/revoke", "user"),
     Shown("token-renew", "/account/tokens/{token_id}/renew", "/account/tokens/{token}/renew", "user"),
     Shown("app", "/apps/{app}", "/apps/{app}"),
+    Shown("app-month", "/apps/{app}", "/apps/{app}?span=30d"),
+    Shown("app-settings", "/apps/{app}/settings", "/apps/{app}/settings", "owner"),
     Shown("events", "/apps/{app}/events", "/apps/{app}/events"),
     Shown("events-found", "/apps/{app}/events", "/apps/{app}/events?type=deployment"),
     Shown("event-new", "/apps/{app}/events/new", "/apps/{app}/events/new"),

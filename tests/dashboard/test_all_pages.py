@@ -40,6 +40,8 @@ def expected(page: Shown, reader: str) -> set[int]:
         return {200} if reader == ADMIN else {404}
     if page.of == "user":
         return {200} if "{" not in page.address or reader == OWNER else {404}
+    if page.of == "owner":
+        return {OWNER: {200}, ADMIN: {200}, STRANGER: {404}}.get(reader, {403})
     return {STRANGER: {404}, LIMITED: {200, 403}}.get(reader, {200})
 
 

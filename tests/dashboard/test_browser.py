@@ -14,7 +14,7 @@ from tests.dashboard.chromium import PASSWORD, Site, Watched, Windows, sign_in
 from tests.dashboard.payloads import PAYLOADS
 
 SHOWN = 20
-"""So many events are on an app's page."""
+"""So many events are on a page of an app's events."""
 
 
 def test_names_of_notifiers_are_text(site: Site, watched: Watched) -> None:
@@ -40,7 +40,9 @@ def test_what_events_say_is_text(site: Site, watched: Watched, start: int) -> No
     watched.sign_in(site)
     watched.page.goto(f"{site.url}/apps/{app}")
     watched.check()
-    told = " ".join(watched.page.inner_text(".events").split())
+    watched.page.goto(f"{site.url}/apps/{app}/events")
+    watched.check()
+    told = " ".join(watched.page.inner_text("main").split())
     for payload in some:
         assert " ".join(payload.split())[:20] in told
 

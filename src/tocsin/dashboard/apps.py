@@ -1,40 +1,93 @@
-"""An app's page: its notifiers, what happened last, and what was sent."""
+"""An app's overview: how its deliveries fare, its notifiers, and what happened last; renaming and removing it."""
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import msgspec
-from fastapi import Response
+from fastapi import Query, Response
 
 from tocsin.access import Right
 from tocsin.api.context import VerbsOf
-from tocsin.dashboard.places import ReadsApp
+from tocsin.dashboard.overview import SHARES, TROUBLE, chart_ends, chart_latency, lasting, rows_of, share_of
+from tocsin.dashboard.places import CurrentUser, ReadsApp, WritesApp
 from tocsin.dashboard.routes import page_router
 from tocsin.dashboard.visit import VisitOf
-from tocsin.model import Event, Message
+from tocsin.errors import InvalidInput
+from tocsin.model import DeliveryState, Event, Message
 from tocsin.rendering import render
+from tocsin.statistics import ENDS, SPANS
 from tocsin.store.deliveries import DeliveryFilter
 
-LAST = 20
+LAST = 5
+"""Events, and deliveries that failed, that are shown."""
+
+SHOWN = 40
+"""Notifiers that are shown."""
 
 router = page_router()
 
 
 @router.get("/apps/{app}")
-async def show_app(access: ReadsApp, visit: VisitOf, verbs: VerbsOf) -> Response:
+async def show_app(access: ReadsApp, visit: VisitOf, verbs: VerbsOf, span: Annotated[str, Query()] = "24h") -> Response:
     for right in (Right.NOTIFIERS_READ, Right.EVENTS_READ, Right.DELIVERIES_READ):
         access.require(right)
-    app = access.app
+    app, zone = access.app, visit.times.zone
+    chosen = span if span in SPANS else "24h"
+    series = await verbs.statistics.series(app, SPANS[chosen], zone=zone)
+    counts = await verbs.statistics.by_notifier(app, SPANS[chosen], zone)
+    last = await verbs.statistics.last_outcomes(app)
+    glance = (await verbs.statistics.glance([app], zone))[app.id]
     bodies, _ = await verbs.history.list_events(app, limit=LAST, offset=0)
-    deliveries, _ = await verbs.history.list_deliveries(app, DeliveryFilter(), limit=LAST, offset=0)
-    return visit.show(
-        "app.html",
-        access=access,
-        app=app,
-        role=access.role,
-        notifiers=await verbs.notifiers.list(app),
-        messages=list(_told(bodies)),
-        deliveries=deliveries,
+    failed, _ = await verbs.history.list_deliveries(
+        app, DeliveryFilter(state=DeliveryState.FAILED), limit=LAST, offset=0
     )
+    rows = rows_of(await verbs.notifiers.list(app), counts, last, visit)
+    return visit.show(
+        "overview/app.html",
+        access=access,
+        span=chosen,
+        spans=[(name, f"/apps/{app.name}?span={name}") for name in SPANS],
+        ends=ENDS,
+        percentiles=list(SHARES),
+        glance=glance,
+        whole=series.whole,
+        share=share_of(series.whole, visit),
+        p95=lasting(series.whole.percentile_ms(SHARES["p95"]), visit),
+        charts={"ends": chart_ends(series, visit), "latency": chart_latency(series, visit)},
+        rows=rows[:SHOWN],
+        notifier_count=len(rows),
+        trouble=[row.notifier for row in rows if row.notifier.state in TROUBLE[:2]][:LAST],
+        messages=list(_told(bodies)),
+        failed=failed,
+    )
+
+
+@router.get("/apps/{app}/settings")
+async def show_settings(access: WritesApp, visit: VisitOf) -> Response:
+    return visit.show("overview/settings.html", access=access, name=access.app.name, problems={})
+
+
+@router.post("/apps/{app}/settings")
+async def rename_app(access: WritesApp, user: CurrentUser, visit: VisitOf, verbs: VerbsOf) -> Response:
+    name = visit.form.get("name", "").strip()
+    try:
+        renamed = await verbs.apps.rename_app(user, access.app, name)
+    except InvalidInput as error:
+        return visit.show("overview/settings.html", status=422, access=access, name=name, problems=error.fields)
+    return visit.go(f"/apps/{renamed.name}")
+
+
+@router.post("/apps/{app}/remove")
+async def remove_app(access: WritesApp, user: CurrentUser, visit: VisitOf, verbs: VerbsOf) -> Response:
+    """Whoever removes an app enters its name, so that nobody does it by mistake."""
+    name = visit.form.get("current_name", "").strip()
+    try:
+        await verbs.apps.remove_app(user, access.app, current_name=name or "-")
+    except InvalidInput as error:
+        return visit.show(
+            "overview/settings.html", status=422, access=access, name=access.app.name, problems=error.fields
+        )
+    return visit.go("/")
 
 
 def _told(bodies: Iterable[bytes]) -> Iterator[Message]:

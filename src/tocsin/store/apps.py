@@ -28,19 +28,33 @@ def list_some(connection: sa.Connection, user: User, app_ids: Collection[str]) -
     return [_to_app(row) for row in connection.execute(statement)]
 
 
+def list_accesses(connection: sa.Connection, user: User, *, search: str, after: str, limit: int) -> list[Access]:
+    """Some of the apps that a user may see, and what they are to each: by name, from beyond the name `after`.
+
+    A search finds the apps whose names hold it.
+    """
+    statement = _with_limits(user).where(_visible_to(user), apps.c.name > after)
+    if search:
+        statement = statement.where(apps.c.name.contains(search, autoescape=True))
+    return [_to_access(row, user) for row in connection.execute(statement.order_by(apps.c.name).limit(limit))]
+
+
 def find_access(connection: sa.Connection, ref: str, user: User) -> Access | None:
     """The app with this id or name and what this user is to it, if anything."""
+    statement = _with_limits(user).where(_visible_to(user), sa.or_(apps.c.id == ref, apps.c.name == ref))
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else _to_access(row, user)
+
+
+def _with_limits(user: User) -> "sa.Select[Any]":
+    """Apps, each with whether this user is limited as a collaborator."""
     limit = sa.select(collaborators.c.is_limited).where(
         collaborators.c.app_id == apps.c.id, collaborators.c.user_id == user.id
     )
-    statement = (
-        _present()
-        .where(_visible_to(user), sa.or_(apps.c.id == ref, apps.c.name == ref))
-        .add_columns(limit.scalar_subquery().label("is_limited"))
-    )
-    row = connection.execute(statement).one_or_none()
-    if row is None:
-        return None
+    return _present().add_columns(limit.scalar_subquery().label("is_limited"))
+
+
+def _to_access(row: "sa.Row[Any]", user: User) -> Access:
     app = _to_app(row)
     if user.is_admin or app.owner.id == user.id:
         return Access(app, Role.OWNER)

@@ -1,6 +1,6 @@
 """Notifiers of an app, and what routing needs to know of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -37,6 +37,19 @@ def list_notifiers(connection: sa.Connection, app_id: str) -> list[Notifier]:
     """The notifiers of an app that can be read, oldest first."""
     statement = _present().where(notifiers.c.app_id == app_id).order_by(notifiers.c.id)
     return [notifier for notifier in _read(connection, statement).values() if notifier]
+
+
+def count_states(connection: sa.Connection, app_ids: Collection[str]) -> dict[str, dict[NotifierState, int]]:
+    """How many notifiers of each of these apps are in which state."""
+    count = sa.func.count().label("number")
+    is_shown = (notifiers.c.removed_at.is_(None), sa.not_(notifiers.c.is_fallback))
+    statement = sa.select(notifiers.c.app_id, notifiers.c.state, count).where(
+        notifiers.c.app_id.in_(app_ids), *is_shown
+    )
+    counts: dict[str, dict[NotifierState, int]] = {app_id: {} for app_id in app_ids}
+    for row in connection.execute(statement.group_by(notifiers.c.app_id, notifiers.c.state)):
+        counts[row.app_id][NotifierState(row.state)] = row.number
+    return counts
 
 
 def find_notifier(connection: sa.Connection, app_id: str, notifier_id: str) -> Notifier | None:
