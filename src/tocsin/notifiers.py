@@ -72,6 +72,10 @@ class Notifiers:
         self._ready = ready
         self._probe = probe
 
+    def waits_for(self, platform: str) -> str | None:
+        """The operator's setting that deliveries of a platform wait for, if they do."""
+        return waits_for_setup(self.platforms, self._ready, platform)
+
     async def list(self, app: App) -> list[Notifier]:
         """The notifiers of an app, oldest first."""
         found = await self._store.read(verbs.list_notifiers, app.id)
@@ -180,7 +184,7 @@ class Notifiers:
         event = self._ingest.own_event(event_type=TEST_TYPE, type_data=sample, user=user, app=app)
         delivery_id = new_uuid7("de")
         started_at = self._clock.now()
-        waits_for = waits_for_setup(self.platforms, self._ready, notifier.platform)
+        waits_for = self.waits_for(notifier.platform)
         if waits_for is None:
             attempt = await self._probe(notifier, event.body, delivery_id)
         else:
@@ -288,7 +292,7 @@ class Notifiers:
         }
 
     def _shown(self, notifier: Notifier) -> Notifier:
-        waits_for = waits_for_setup(self.platforms, self._ready, notifier.platform)
+        waits_for = self.waits_for(notifier.platform)
         if waits_for is None or notifier.state is not NotifierState.ACTIVE:
             return notifier
         return msgspec.structs.replace(notifier, state_reason=f"waiting for set-up: {waits_for} is not set")

@@ -35,6 +35,18 @@ ALL_PAGES = (
     Shown("app", "/apps/{app}", "/apps/{app}"),
     Shown("app-month", "/apps/{app}", "/apps/{app}?span=30d"),
     Shown("app-settings", "/apps/{app}/settings", "/apps/{app}/settings", "owner"),
+    Shown("notifiers", "/apps/{app}/notifiers", "/apps/{app}/notifiers"),
+    Shown("notifier-platforms", "/apps/{app}/notifiers/new", "/apps/{app}/notifiers/new"),
+    Shown("notifier-new", "/apps/{app}/notifiers/new/{platform}", "/apps/{app}/notifiers/new/slack"),
+    Shown("notifier-new-mail", "/apps/{app}/notifiers/new/{platform}", "/apps/{app}/notifiers/new/email"),
+    Shown("notifier", "/apps/{app}/notifiers/{notifier}", "/apps/{app}/notifiers/{notifier}"),
+    *(
+        Shown(f"notifier-{name}", "/apps/{app}/notifiers/{notifier}", f"/apps/{{app}}/notifiers/{{{name}}}")
+        for name in ("slack", "chosen", "failing", "disabled", "holding", "paused", "off", "mail")
+    ),
+    Shown("notifier-finish", "/apps/{app}/notifiers/{notifier}/finish", "/apps/{app}/notifiers/{notifier}/finish"),
+    Shown("notifier-edit", "/apps/{app}/notifiers/{notifier}/edit", "/apps/{app}/notifiers/{chosen}/edit"),
+    Shown("notifier-remove", "/apps/{app}/notifiers/{notifier}/remove", "/apps/{app}/notifiers/{failing}/remove"),
     Shown("events", "/apps/{app}/events", "/apps/{app}/events"),
     Shown("events-found", "/apps/{app}/events", "/apps/{app}/events?type=deployment"),
     Shown("event-new", "/apps/{app}/events/new", "/apps/{app}/events/new"),
@@ -48,5 +60,6 @@ ALL_PAGES = (
 SHOWN_ELSEWHERE = {
     "/login/code": "is there where mail can be sent: tests/dashboard/test_codes.py",
     "/apps/{app}/events/{event_id}/raw": "is JSON",
+    "/apps/{app}/notifiers/new/{platform}/{step}": "leads back to the first step",
 }
 """Routes that are no pages, or none of the sample world, and why."""

@@ -9,6 +9,7 @@ import jinja2
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from tocsin.api.platforms import get_logo
 from tocsin.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
@@ -60,3 +61,6 @@ async def get_asset(name: str, request: Request) -> Response:
     is_named = request.url.path == pages.address_of(plain)
     kept = FOR_EVER if is_named else "no-cache"
     return Response(content, media_type=MEDIA_TYPES[kind], headers={"cache-control": kept})
+
+
+router.add_api_route("/assets/platforms/{name}.svg", get_logo)
