@@ -10,6 +10,7 @@ from benchmarks.against import measure_against
 from benchmarks.bench import Bench, end_on_sigterm, say
 from benchmarks.handover import Handover, measure_handover
 from benchmarks.page import Measurement
+from benchmarks.pages import Pages, measure_pages, pages_table, slow
 from benchmarks.rows import ROWS, Row
 from benchmarks.subjects import ROOT
 from benchmarks.workers import Workers, measure_workers
@@ -24,6 +25,7 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3, help="how long each measurement lasts")
     parser.add_argument("--workers", action="store_true", help="instead, one worker process against two")
     parser.add_argument("--handover", action="store_true", help="instead, claiming against handing over")
+    parser.add_argument("--pages", action="store_true", help="instead, the dashboard with a million deliveries")
     parser.add_argument(
         "--against", type=Path, metavar="FOLDER", help="instead, the Tocsin of another checkout and this one"
     )
@@ -70,17 +72,28 @@ def measure_rows(options: argparse.Namespace) -> int:
     print(f"\n{report.table(bench.figures)}\n\n{report.ratios(bench.figures)}\n")
     print(f"{measurement.machine}; commit {measurement.commit}")
     print("\n".join([*failures, *doubts] or ["Every acknowledged event was delivered."]))
+    pages = None if options.only else find_pages(options)
     if options.write and not failures:
         page.rewrite(bench=measurement)
+        if pages is not None:
+            page.rewrite(pages=pages)
     return 1 if failures else 0
 
 
+def find_pages(options: argparse.Namespace) -> Pages:
+    pages = measure_pages(options.data, **({"rows": 10_000, "requests": 5} if options.quick else {}))
+    print("\n".join([pages_table(pages), *slow(pages)]))
+    return pages
+
+
 def measure_pairs(options: argparse.Namespace) -> int:
-    parts: dict[str, Workers | Handover] = {}
+    parts: dict[str, Workers | Handover | Pages] = {}
     if options.against:
         measure_against(options.against, options.data, options.seconds, options.pairs)
         return 0
-    if options.workers:
+    if options.pages:
+        parts["pages"] = find_pages(options)
+    elif options.workers:
         parts["workers"] = workers = measure_workers(options.data, options.seconds, options.pairs)
         print(page.workers_table(workers))
     else:
@@ -94,7 +107,7 @@ def measure_pairs(options: argparse.Namespace) -> int:
 def main() -> int:
     end_on_sigterm()
     options = parse_options()
-    if not (options.workers or options.handover or options.against):
+    if not (options.workers or options.handover or options.pages or options.against):
         return measure_rows(options)
     try:
         return measure_pairs(options)

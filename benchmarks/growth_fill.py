@@ -83,21 +83,28 @@ class Fill:
     def __init__(self, database: Sqlite | Postgres) -> None:
         self._database = database
 
-    def add_finished(self, count: int, owners: Sequence[Owner]) -> None:
-        """Events that were delivered, with their delivery and its one attempt."""
-        rows = _Rows(self._database, count)
+    def add_finished(
+        self, count: int, owners: Sequence[Owner], *, span_ms: int = SPAN_MS, failing_every: int = 0
+    ) -> None:
+        """Events with their delivery and its one attempt, which arrived; of so many, one was refused instead."""
+        rows = _Rows(self._database, count, span_ms)
+        state, reason = "'delivered'", "NULL"
+        if failing_every:
+            state = f"CASE i % {failing_every} WHEN 1 THEN 'failed' ELSE 'delivered' END"
+            reason = f"CASE i % {failing_every} WHEN 1 THEN 'rejected' END"
         self._set_owners(owners)
         for series in rows.chunks():
             self._add_events(rows, series)
             self._database.execute(
                 f"{series} INSERT INTO finished_deliveries (id, app_id, event_id, event_type, notifier_id, state, "
-                "attempt_count, created_at, expires_at, finished_at) "
-                f"SELECT {rows.delivery_id}, app_id, {rows.event_id}, 'deployment', notifier_id, 'delivered', 1, "
+                "reason, attempt_count, created_at, expires_at, finished_at) "
+                f"SELECT {rows.delivery_id}, app_id, {rows.event_id}, 'deployment', notifier_id, {state}, {reason}, 1, "
                 f"{rows.at()}, {rows.at(KEPT_MS)}, {rows.at(5)} {self._of_owners()}"
             )
             self._database.execute(
                 f"{series} INSERT INTO attempts (delivery_id, number, started_at, duration_ms, outcome, "
-                f"response_status) SELECT {rows.delivery_id}, 1, {rows.at(3)}, 2, 'delivered', 204 FROM series"
+                f"reason, response_status) SELECT {rows.delivery_id}, 1, {rows.at(3)}, 2, {state}, {reason}, 204 "
+                "FROM series"
             )
 
     def add_pending(self, count: int, owners: Sequence[Owner]) -> None:
@@ -151,13 +158,13 @@ class Fill:
 
 
 class _Rows:
-    """So many numbered rows, evenly over the last minutes. Ids as `tocsin.ids` makes them."""
+    """So many numbered rows, evenly over the time until now. Ids as `tocsin.ids` makes them."""
 
-    def __init__(self, database: Sqlite | Postgres, count: int) -> None:
+    def __init__(self, database: Sqlite | Postgres, count: int, span_ms: int = SPAN_MS) -> None:
         self._database = database
         self._count = count
-        begun_ms = int(time.time() * 1000) - SPAN_MS
-        self._ms = f"({begun_ms} + i * {SPAN_MS} / {count + 1})"
+        begun_ms = int(time.time() * 1000) - span_ms
+        self._ms = f"({begun_ms} + i * {span_ms} / {count + 1})"
         hexadecimal = database.hexadecimal
         self.event_id = f"({hexadecimal(f'{self._ms} * 4096 + i % 4096', 15)} || {hexadecimal('i', 9)})"
         ms = hexadecimal(self._ms, 12)

@@ -8,6 +8,7 @@ import msgspec
 from benchmarks import plot, report
 from benchmarks.growth_report import Growth, growth_table
 from benchmarks.handover import Handover
+from benchmarks.pages import Pages, pages_table
 from benchmarks.pairs import Compared
 from benchmarks.report import Figures
 from benchmarks.subjects import ROOT
@@ -34,9 +35,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     workers: Workers | None = None
     handover: Handover | None = None
     growth: Growth | None = None
+    pages: Pages | None = None
 
 
-def rewrite(folder: Path = ROOT / "docs", **parts: Measurement | Workers | Handover | Growth) -> None:
+def rewrite(folder: Path = ROOT / "docs", **parts: Measurement | Workers | Handover | Growth | Pages) -> None:
     """Replace these parts of the data, keep the others, and write the page and its plot anew."""
     path = folder / "performance.json"
     data = msgspec.json.decode(path.read_bytes(), type=Data) if path.exists() else Data()
@@ -55,7 +57,8 @@ def shown(data: Data) -> str:
     workers = _ABSENT if data.workers is None else workers_table(data.workers)
     handover = _ABSENT if data.handover is None else handover_table(data.handover)
     growth = _ABSENT if data.growth is None else _growth(data.growth)
-    return _TEMPLATE.read_text().format(bench=bench, workers=workers, handover=handover, growth=growth)
+    pages = _ABSENT if data.pages is None else pages_table(data.pages)
+    return _TEMPLATE.read_text().format(bench=bench, workers=workers, handover=handover, growth=growth, pages=pages)
 
 
 def _bench(measurement: Measurement) -> str:
