@@ -48,7 +48,7 @@ WITH_LEAVE = {
     "control.py": "the socket beside the database, for operators of this machine",
     "cli/receiver.py": "listens, for the first run",
     "cli/demo.py": "asks the server that it started itself",
-    "cli/doctor.py": "asks whether the operator's mail server answers",
+    "doctor/checks.py": "asks whether the operator's mail server answers",
 }
 """Files and folders that may, and for what; nothing that a user of the API says leads there."""
 

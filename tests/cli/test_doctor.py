@@ -165,7 +165,7 @@ def test_a_clock_behind_the_newest_event_is_a_warning(patient: Patient) -> None:
 def test_a_nearly_full_disk_is_told(
     patient: Patient, monkeypatch: pytest.MonkeyPatch, total: int, free: int, level: str
 ) -> None:
-    monkeypatch.setattr("tocsin.cli.doctor_sqlite.measure_room", lambda _: Room(free=free, total=total))
+    monkeypatch.setattr("tocsin.doctor.sqlite.measure_room", lambda _: Room(free=free, total=total))
     assert patient.examine()["disk"][0] == level
 
 

@@ -1,6 +1,5 @@
 """What the doctor looks at when the database is a file: the file itself, its disk, and what lies beside it."""
 
-import asyncio
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -10,12 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from tocsin.cli.finding import MADE_AT, Check, Finding, look
 from tocsin.clock import SystemClock
-from tocsin.control import ask, socket_path
+from tocsin.doctor.finding import MADE_AT, Check, Finding, look
 from tocsin.ids import first_hex_id
 from tocsin.keyring import parse_keys
-from tocsin.operator import Examine, read_reply
 from tocsin.settings import Settings
 from tocsin.store.sqlite.database import database_path, filesystem_of, prepare_folder
 from tocsin.store.sqlite.examination import (
@@ -41,20 +38,15 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         return self.path.exists()
 
 
-def list_checks(settings: Settings) -> Mapping[str, Check]:
+def list_checks(settings: Settings, ask_server: Check) -> Mapping[str, Check]:
     """The checks by name, in the order in which they are shown. Raises ConfigError for a URL that names no file."""
     path = database_path(settings.database_url)
-    server = look(partial(_server, path))
+    server = look(ask_server)
     said = server.text if server.level == "ok" else None
     scene = Scene(settings=settings, path=path, server=said)
     if said == "":
         server = Finding("ok", "not running")
     return {"server": lambda: server, **{name: partial(check, scene) for name, check in _CHECKS.items()}}
-
-
-def _server(path: Path) -> Finding:
-    line = asyncio.run(ask(socket_path(path), msgspec.json.encode(Examine())))
-    return Finding("ok", "" if line is None else read_reply(line))
 
 
 def _database(scene: Scene) -> Finding:

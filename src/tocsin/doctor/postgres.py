@@ -6,8 +6,8 @@ from functools import partial
 
 import msgspec
 
-from tocsin.cli.finding import MADE_AT, Check, Finding
 from tocsin.clock import SharedClock
+from tocsin.doctor.finding import MADE_AT, Check, Finding
 from tocsin.errors import TocsinError
 from tocsin.keyring import parse_keys
 from tocsin.settings import Settings

@@ -1,4 +1,4 @@
-"""What a check of `tocsin doctor` comes to."""
+"""What a check of the doctor comes to."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,0 +1,1 @@
+"""What could stand in the way, a finding for each check. It changes nothing."""
