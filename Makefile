@@ -61,7 +61,7 @@ screenshots: .venv/.dev ## Take a picture of every page, into build/screenshots,
 	@tests/install-debian-packages
 	@$(BIN)/python -m tests.dashboard.screenshots $(ARGS)
 
-bench: .venv/.bench ## Print the benchmark table (under 15 minutes).
+bench: .venv/.bench ## Print the benchmark table, and how long pages take (some 20 minutes).
 	@tests/install-debian-packages redis-server:redis-server
 	@$(BIN)/python -m benchmarks $(ARGS)
 

@@ -11,6 +11,7 @@ from tocsin.history import History
 from tocsin.ingest import Ingest
 from tocsin.keys import Keys
 from tocsin.notifiers import Notifiers
+from tocsin.operations import Operations
 from tocsin.sessions import Sessions
 from tocsin.statistics import Statistics
 from tocsin.tokens import Tokens
@@ -30,6 +31,7 @@ class Verbs:
     ingest: Ingest
     keys: Keys
     audit: AuditLog
+    operations: Operations
 
     def forget(self) -> None:
         """Another process has changed something: what is remembered here may be stale."""

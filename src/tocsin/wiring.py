@@ -24,6 +24,8 @@ from tocsin.dashboard.live import Streams
 from tocsin.dashboard.site import build_site
 from tocsin.deliver import Deliver, Pace
 from tocsin.dispatch import Dispatcher
+from tocsin.doctor.checks import list_checks
+from tocsin.doctor.finding import Finding, look
 from tocsin.egress import Egress
 from tocsin.egress.addresses import AddressPolicy, UrlRefused, check_url
 from tocsin.egress.mail import MAX_CONNECTIONS, Mailer
@@ -40,6 +42,7 @@ from tocsin.limits import Allowances, Throttle
 from tocsin.metrics import Metrics
 from tocsin.model import Notifier
 from tocsin.notifiers import Notifiers, waits_for_setup
+from tocsin.operations import Findings, Operations
 from tocsin.platforms import load_platforms
 from tocsin.platforms.base import HttpPlatform, Platform, SettingKind
 from tocsin.preview import Previews
@@ -264,6 +267,7 @@ async def build(
         schedule_seconds=settings.retry_schedule,
     )
     audit = AuditLog(store=store, sealer=sealer)
+    readiness = Readiness(store, clock).check
     verbs = Verbs(
         accounts=accounts,
         tokens=Tokens(
@@ -286,6 +290,14 @@ async def build(
         ingest=ingest,
         keys=Keys(store=store, clock=clock, sealer=sealer, audit=audit),
         audit=audit,
+        operations=Operations(
+            store=store,
+            clock=clock,
+            ready=ready,
+            examine=partial(_examine, settings, public_url),
+            readiness=readiness,
+            notes=skew.notes,
+        ),
     )
     upkeep = None
     if worker is not None:
@@ -302,7 +314,6 @@ async def build(
             ready=ready,
         )
     store.on_change_elsewhere(verbs.forget)
-    readiness = Readiness(store, clock).check
     proxies = Proxies.parse(settings.trusted_proxies)
     api = (
         build_health(readiness)
@@ -366,3 +377,9 @@ def _host_of(notifier: Notifier, platforms: Mapping[str, Platform], policy: Addr
 def _refuse(url: str, policy: AddressPolicy) -> None:
     """Raise ValueError with a sentence for a URL that deliveries could never reach."""
     check_url(url, policy)
+
+
+def _examine(settings: Settings, public_url: str) -> Findings:
+    """What the doctor finds from within: the server on the embedded database is this one."""
+    server = Finding("ok", f"version {__version__} runs at {public_url}")
+    return {name: look(check) for name, check in list_checks(settings, lambda: server).items()}

@@ -26,6 +26,7 @@ from tocsin.catalogue import Catalogue
 from tocsin.clock import ManualClock
 from tocsin.dashboard.site import build_site
 from tocsin.dispatch import Dispatcher
+from tocsin.doctor.finding import Finding
 from tocsin.explain import Explain
 from tocsin.health import Health
 from tocsin.history import History
@@ -35,6 +36,7 @@ from tocsin.letters import Letters
 from tocsin.limits import Allowances, Throttle
 from tocsin.model import App, Attempt, AttemptOutcome, Notifier, User
 from tocsin.notifiers import Notifiers, waits_for_setup
+from tocsin.operations import Operations
 from tocsin.platforms import load_platforms
 from tocsin.preview import Previews
 from tocsin.proxies import Proxies
@@ -174,6 +176,11 @@ async def world(tmp_path, migrated_sqlite: Path, api: FastAPI) -> AsyncIterator[
         members_of=lambda app_id, user_ids: store.read(list_members, app_id, user_ids),
         unsubscribe_url=lambda notifier_id, address: f"{PUBLIC_URL}/unsubscribe/{notifier_id}{address}",
     )
+    problems: dict[str, str] = {}
+
+    async def readiness() -> Mapping[str, str]:
+        return problems
+
     verbs = Verbs(
         keys=Keys(store=store, clock=clock, sealer=SEALER, audit=AuditLog(store=store, sealer=SEALER)),
         audit=AuditLog(store=store, sealer=SEALER),
@@ -196,12 +203,14 @@ async def world(tmp_path, migrated_sqlite: Path, api: FastAPI) -> AsyncIterator[
             schedule_seconds=(0, 60, 600),
         ),
         ingest=ingest,
+        operations=Operations(
+            store=store,
+            clock=clock,
+            ready=READY,
+            examine=lambda: {"disk": Finding("warn", "12.5 GiB free (4%)")},
+            readiness=readiness,
+        ),
     )
-    problems: dict[str, str] = {}
-
-    async def readiness() -> Mapping[str, str]:
-        return problems
-
     api.state.verbs = verbs
     api.state.readiness = readiness
     api.state.proxies = Proxies()

@@ -9,6 +9,7 @@ from benchmarks.growth_report import Grown, Growth, read_growth, write_growth
 from benchmarks.handover import HandedOver, Handover
 from benchmarks.load import Measured
 from benchmarks.page import Measurement
+from benchmarks.pages import READINESS, Pages, PageTime, slow
 from benchmarks.pairs import compare
 from benchmarks.report import Figures
 from benchmarks.rows import FLOOR_SQLITE
@@ -28,6 +29,9 @@ STEP = Grown(
     commit="abc",
     measured_at="2026-01-02",
 )
+READY = PageTime(name=READINESS, database="sqlite", p50_ms=2, p95_ms=3, bytes=20)
+EVENT = PageTime(name="event", database="sqlite", p50_ms=12, p95_ms=120, bytes=20_480)
+PAGES = Pages(deliveries=1000, found=[READY, EVENT], machine="a box", commit="jkl", measured_at="2026-01-05")
 
 
 def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(tmp_path):
@@ -38,10 +42,11 @@ def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(tmp_path):
     )
     handed = HandedOver(database="sqlite", delivered=FIGURE, cpu_us=FIGURE, p50_ms=FIGURE)
     page.rewrite(tmp_path, bench=bench)
-    assert (tmp_path / "performance.md").read_text().count("Not measured yet.") == 3
+    assert (tmp_path / "performance.md").read_text().count("Not measured yet.") == 4
     page.rewrite(tmp_path, workers=workers)
     page.rewrite(tmp_path, handover=Handover(found=(handed,), commit="ghi", measured_at="2026-01-04"))
     page.rewrite(tmp_path, growth=Growth(scale=0.01, pairs=2, steps=(STEP,)))
+    page.rewrite(tmp_path, pages=PAGES)
     text = (tmp_path / "performance.md").read_text()
     assert "Not measured yet." not in text
     for part in (
@@ -54,6 +59,9 @@ def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(tmp_path):
         "7 finished deliveries",
         "10 → 12 (1.20)",
         "scaled by 0.01",
+        "120.0 |",
+        " 6.0 |",
+        "1,000 deliveries.",
     ):
         assert part in text
     assert "1,234" in (tmp_path / "performance.svg").read_text()
@@ -76,3 +84,7 @@ def test_the_plot_is_on_a_scale_of_powers_of_ten():
     lengths = [float(rect.attrib["width"]) for rect in rects]
     assert [rect.attrib["class"] for rect in rects] == ["tocsin", "other"]
     assert lengths == pytest.approx([420, 1])
+
+
+def test_a_page_that_is_slow_is_named():
+    assert slow(PAGES) == ["the page event takes 120 ms at p95 on sqlite, more than 100"]

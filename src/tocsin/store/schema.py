@@ -195,6 +195,7 @@ notifiers = sa.Table(
     sa.Column("previous_secret", sa.Text),
     sa.Column("previous_secret_until", Instant),
     sa.Index("notifiers_until", "held_until", **_only("held_until IS NOT NULL")),
+    sa.Index("notifiers_stopped", "id", **_only("state IN ('failing', 'holding', 'disabled') AND removed_at IS NULL")),
 )
 
 alerts = sa.Table(
