@@ -21,6 +21,8 @@ class Shown(NamedTuple):
         return self.name
 
 
+DELIVERY = "/apps/{app}/deliveries/{delivery_id}"
+
 ALL_PAGES = (
     Shown("status", "/", "/", "visitor"),
     Shown("apps", "/", "/", "user"),
@@ -51,15 +53,34 @@ ALL_PAGES = (
     Shown("events-found", "/apps/{app}/events", "/apps/{app}/events?type=deployment"),
     Shown("event-new", "/apps/{app}/events/new", "/apps/{app}/events/new"),
     Shown("event", "/apps/{app}/events/{event_id}", "/apps/{app}/events/{event}"),
+    Shown("explain", "/apps/{app}/events/{event_id}/explain", "/apps/{app}/events/{event}/explain"),
+    Shown("deliveries", "/apps/{app}/deliveries", "/apps/{app}/deliveries"),
+    Shown("deliveries-found", "/apps/{app}/deliveries", "/apps/{app}/deliveries?state=undelivered&q=deploy"),
+    Shown("delivery", DELIVERY, "/apps/{app}/deliveries/{delivery_delivery}"),
+    Shown("delivery-failed", DELIVERY, "/apps/{app}/deliveries/{failed_delivery}"),
+    Shown("delivery-pending", DELIVERY, "/apps/{app}/deliveries/{pending_delivery}"),
+    Shown("delivery-waiting", DELIVERY, "/apps/{app}/deliveries/{waiting_delivery}"),
+    Shown("delivery-cancelled", DELIVERY, "/apps/{app}/deliveries/{cancelled_delivery}"),
+    Shown("replay", f"{DELIVERY}/replay", "/apps/{app}/deliveries/{failed_delivery}/replay"),
+    Shown("cancel", f"{DELIVERY}/cancel", "/apps/{app}/deliveries/{pending_delivery}/cancel"),
+    Shown("recover", "/apps/{app}/notifiers/{notifier_id}/recover", "/apps/{app}/notifiers/{refusing}/recover"),
     Shown("alerts", "/apps/{app}/alerts", "/apps/{app}/alerts"),
     Shown("alert-new", "/apps/{app}/alerts/new", "/apps/{app}/alerts/new"),
     Shown("alert-edit", "/apps/{app}/alerts/{alert_id}/edit", "/apps/{app}/alerts/{alert}/edit"),
     Shown("alert-remove", "/apps/{app}/alerts/{alert_id}/remove", "/apps/{app}/alerts/{alert}/remove"),
+    Shown("operations", "/operations", "/operations", "admin"),
+    Shown("operations-doctor", "/operations", "/operations?doctor=yes", "admin"),
 )
 
 SHOWN_ELSEWHERE = {
     "/login/code": "is there where mail can be sent: tests/dashboard/test_codes.py",
     "/apps/{app}/events/{event_id}/raw": "is JSON",
+<<<<<<< HEAD
     "/apps/{app}/notifiers/new/{platform}/{step}": "leads back to the first step",
+=======
+    "/apps/{app}/deliveries/live": "is a stream",
+    f"{DELIVERY}/live": "is a stream",
+    "/operations/live": "is a stream",
+>>>>>>> 10862c9 (dashboard: the operators' page)
 }
 """Routes that are no pages, or none of the sample world, and why."""

@@ -13,6 +13,9 @@ from tests.dashboard.sample import PEOPLE, Sample
 from tocsin.dashboard.routes import PageRoute
 from tocsin.dashboard.site import ROUTERS
 
+REFUSALS = {"not-found": 404, "sign-in-link": 403}
+"""Pages that say no to everybody."""
+
 OWNER, COLLABORATOR, LIMITED, STRANGER, ADMIN = PEOPLE
 
 
@@ -30,8 +33,8 @@ def readers(sample: Sample) -> Iterator[Mapping[str, httpx.Client]]:
 
 def expected(page: Shown, reader: str) -> set[int]:
     """What it may answer."""
-    if page.name == "not-found":
-        return {404}
+    if page.name in REFUSALS:
+        return {REFUSALS[page.name]}
     if page.of == "visitor":
         return {303} if page.name == "sign-in" and reader else {200}
     if not reader:

@@ -30,6 +30,7 @@ from tocsin.store.event_search import EventFilter, search_events
 from tocsin.store.events import find_event, find_received
 from tocsin.store.fanouts import add_fanned_out, find_fanout, list_owed
 from tocsin.store.leases import free_leases, list_due_notifiers, reap_leases
+from tocsin.store.operations import list_stopped
 from tocsin.store.replays import Chosen, Pace, count_replayable, first_free, list_candidates, replay, replay_chosen
 from tocsin.store.retention import prune
 from tocsin.store.sqlite import hot, rows
@@ -131,6 +132,7 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     "expire": lambda c: expire(c, at=NOW),
     "finish": lambda c: finish(c, ["de-1", "de-2"], state=DeliveryState.FAILED, reason=DeliveryReason.EXPIRED, at=NOW),
     "due walk": lambda c: list_due_notifiers(c, ["webhook"]),
+    "stopped": lambda c: list_stopped(c, before="no-1", limit=10),
     "reap": lambda c: reap_leases(c, lease_until=NOW, at=NOW),
     "free": lambda c: free_leases(c, at=NOW),
     "fanout": find_fanout,
@@ -197,6 +199,7 @@ BEST = {
     "cancel": ["deliveries_pending_by_notifier (notifier_id=?)"],
     "cancel of app": ["deliveries_pending_by_app (app_id=?)"],
     "expire": ["deliveries_expiring (expires_at<?)"],
+    "stopped": ["notifiers_stopped (id<?)"],
     "reap": ["deliveries_leased (lease_until<?)"],
     "missed": ["finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)"],
     "missed after": ["finished_undelivered (notifier_id=? AND event_id>? AND event_id<?)"],

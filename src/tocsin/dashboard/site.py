@@ -19,6 +19,7 @@ from tocsin.dashboard import (
     new_notifier,
     notifier_secrets,
     notifiers,
+    operations,
     pages,
     recovering,
     reference,
@@ -50,6 +51,7 @@ ROUTERS = (
     notifiers.router,
     edit_notifier.router,
     notifier_secrets.router,
+    operations.router,
     reference.router,
     pages.router,
 )
