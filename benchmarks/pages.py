@@ -84,7 +84,8 @@ def _fill(subject: Tocsin, rows: int) -> dict[str, str]:
 
 def _names(subject: Tocsin, notifier_id: str, paused_id: str) -> dict[str, str]:
     """What addresses of pages name, as far as it is there."""
-    names = {"app": APP, "notifier": notifier_id, "paused": paused_id, "refusing": notifier_id}
+    names = dict.fromkeys(("notifier", "refusing", "slack", "chosen", "failing"), notifier_id)
+    names |= {"app": APP, "paused": paused_id}
     for name, only in (("delivery_delivery", "delivered"), ("failed_delivery", "failed"), ("waiting", "pending")):
         listed = subject.expect(200, "GET", f"/v1/apps/{APP}/deliveries?per_page=1&state={only}")["deliveries"]
         names[name], names["event"] = listed[0]["id"], listed[0]["event_id"]

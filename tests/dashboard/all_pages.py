@@ -75,12 +75,9 @@ ALL_PAGES = (
 SHOWN_ELSEWHERE = {
     "/login/code": "is there where mail can be sent: tests/dashboard/test_codes.py",
     "/apps/{app}/events/{event_id}/raw": "is JSON",
-<<<<<<< HEAD
     "/apps/{app}/notifiers/new/{platform}/{step}": "leads back to the first step",
-=======
     "/apps/{app}/deliveries/live": "is a stream",
     f"{DELIVERY}/live": "is a stream",
     "/operations/live": "is a stream",
->>>>>>> 10862c9 (dashboard: the operators' page)
 }
 """Routes that are no pages, or none of the sample world, and why."""
