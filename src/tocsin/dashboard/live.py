@@ -31,8 +31,9 @@ LIFETIME_SECONDS = 15 * 60.0
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 3000
 
-SHARE = 0.05
-"""How much of its time a stream may spend looking: one whose page takes long to make looks less often."""
+SHARE = 0.1
+LONGEST_PACE_SECONDS = 10.0
+"""How much of its time a stream may spend looking: one that takes long to look does so less often."""
 
 Look = Callable[[], Awaitable[str]]
 """Gives a digest of what a page shows."""
@@ -118,7 +119,8 @@ class Streams:
                 yield ": nothing new\n\n"
             if digest != seen or looked_at - told_at >= self._heartbeat_seconds:
                 seen, told_at = digest, looked_at
-            await self._rest(max(self._pace_seconds, (loop.time() - looked_at) / SHARE))
+            spent = loop.time() - looked_at
+            await self._rest(max(self._pace_seconds, min(spent / SHARE, LONGEST_PACE_SECONDS)))
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
