@@ -22,6 +22,7 @@ for (const form of document.querySelectorAll("form[data-check]")) {
 
   form.addEventListener("input", (event) => {
     touched.add(event.target.name);
+    latest++; // what is on its way is about something else
     clearTimeout(waiting);
     waiting = setTimeout(check, PAUSE_MS);
   });
