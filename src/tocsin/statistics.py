@@ -1,6 +1,5 @@
 """How an app's deliveries end: how many, over time, of which notifier, and how late those that arrived were."""
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
@@ -15,15 +14,18 @@ from tocsin.store import notifiers as notifier_verbs
 from tocsin.store import tallies as tally_verbs
 from tocsin.store.port import Store
 from tocsin.store.tallies import Tally
-from tocsin.tallies import HOUR, hour_of, percentile_ms, start_of
+from tocsin.tallies import hour_of, percentile_ms, start_of
 
 ARRIVED = "delivered"
 ENDS = (ARRIVED, "failed", "cancelled")
 DAY_HOURS = 24
 
+MAX_FAILING = 10
+"""So many notifiers are asked what failed last."""
+
 
 class Span(msgspec.Struct, frozen=True):
-    """A time up to now that is looked at in parts of so many hours; day's parts begin as the reader's clock says."""
+    """A time up to now that is looked at in parts of so many hours, which divide the days of UTC."""
 
     hours: int
     part_hours: int
@@ -84,12 +86,10 @@ class Statistics:
 
     async def glance(self, apps: Collection[App], zone: tzinfo = UTC) -> dict[str, Glance]:
         """What lists of apps show of each, by id; days begin in this time zone."""
-        now = self._clock.now()
         app_ids = [app.id for app in apps]
-        first = hour_of(now) - DAY_HOURS + 1
-        midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+        first = hour_of(self._clock.now()) - DAY_HOURS + 1
         tallies = await self._store.read(tally_verbs.sum_by_app, app_ids, first)
-        events = await self._store.read(tally_verbs.count_events, app_ids, midnight)
+        events = await self.events_today(apps, zone)
         notifiers = await self._store.read(notifier_verbs.count_states, app_ids)
         return {
             app_id: Glance(events[app_id], notifiers[app_id], _counts(own), _by_hour(own, first))
@@ -97,45 +97,52 @@ class Statistics:
             for own in [[tally for tally in tallies if tally.app_id == app_id]]
         }
 
-    async def series(self, app: App, span: Span, *, notifier_id: str | None = None, zone: tzinfo = UTC) -> Series:
+    async def events_today(self, apps: Collection[App], zone: tzinfo = UTC) -> dict[str, int]:
+        """How many events each app has had since midnight in this time zone, as far as they are counted."""
+        midnight = self._clock.now().astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+        return await self._store.read(tally_verbs.count_events, [app.id for app in apps], midnight.astimezone(UTC))
+
+    async def series(self, app: App, span: Span, *, notifier_id: str | None = None) -> Series:
         """How what was sent for an app, or for one of its notifiers, ended over a span."""
-        starts = _starts(span, self._clock.now(), zone)
-        hours = [hour_of(start) for start in starts]
+        hours = _starts(span, self._clock.now())
         found = await self._store.read(tally_verbs.sum_by_hour, app.id, hours[0], notifier_id)
-        parts: list[list[Tally]] = [[] for _ in starts]
+        parts: list[list[Tally]] = [[] for _ in hours]
         for tally in found:
-            parts[bisect_right(hours, tally.hour) - 1].append(tally)
-        ends = [*hours[1:], hours[-1] + span.part_hours]
+            # One that a faster clock has counted already belongs to the part that is not over.
+            parts[min((tally.hour - hours[0]) // span.part_hours, len(parts) - 1)].append(tally)
         return Series(
             span=span,
             parts=tuple(
-                Part(start_of(hour), start_of(end), _counts(part))
-                for hour, end, part in zip(hours, ends, parts, strict=True)
+                Part(start_of(hour), start_of(hour + span.part_hours), _counts(part))
+                for hour, part in zip(hours, parts, strict=True)
             ),
             whole=_counts(found),
         )
 
-    async def by_notifier(self, app: App, span: Span, zone: tzinfo = UTC) -> dict[str, Counts]:
+    async def by_notifier(self, app: App, span: Span) -> dict[str, Counts]:
         """How what was sent to each notifier ended over a span; those to which nothing was are left out."""
-        first = hour_of(_starts(span, self._clock.now(), zone)[0])
+        first = _starts(span, self._clock.now())[0]
         found: dict[str, list[Tally]] = {}
         for tally in await self._store.read(tally_verbs.sum_by_notifier, app.id, first):
             found.setdefault(tally.notifier_id, []).append(tally)
         return {notifier_id: _counts(tallies) for notifier_id, tallies in found.items()}
+
+    async def last_failed(self, counts: Mapping[str, Counts], *, limit: int) -> list[Delivery]:
+        """Deliveries of the newest events that failed, of the notifiers for which some did, the newest first."""
+        failing = [(own.by_state.get("failed", 0), notifier_id) for notifier_id, own in counts.items()]
+        some = [notifier_id for count, notifier_id in sorted(failing, reverse=True)[:MAX_FAILING] if count]
+        return await self._store.read(delivery_verbs.find_last_failed, some, limit=limit)
 
     async def last_outcomes(self, app: App) -> dict[str, Delivery]:
         """The newest delivery that is over of each notifier that has one, by notifier."""
         return await self._store.read(delivery_verbs.find_last_finished, app.id)
 
 
-def _starts(span: Span, now: datetime, zone: tzinfo) -> list[datetime]:
-    """When the parts of a span begin, oldest first: at whole hours, and as the clock on the wall divides the day."""
-    count = span.hours // span.part_hours
-    if span.part_hours == 1:
-        return [start_of(hour_of(now) - back) for back in reversed(range(count))]
-    local = now.astimezone(zone).replace(minute=0, second=0, microsecond=0, fold=0)
-    last = local.replace(hour=local.hour // span.part_hours * span.part_hours)
-    return [(last - back * span.part_hours * HOUR).astimezone(UTC) for back in reversed(range(count))]
+def _starts(span: Span, now: datetime) -> list[int]:
+    """The hours with which the parts of a span begin, oldest first."""
+    hour = hour_of(now)
+    last = hour - hour % span.part_hours
+    return list(range(last - span.hours + span.part_hours, last + 1, span.part_hours))
 
 
 def _counts(tallies: Iterable[Tally]) -> Counts:

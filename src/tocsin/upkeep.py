@@ -23,7 +23,7 @@ from tocsin.store.notifiers import list_lifetimes_of
 from tocsin.store.port import INLINE_FANOUT, Claim, Store
 from tocsin.store.sessions import remove_expired
 from tocsin.store.set_clocks import set_back
-from tocsin.store.tallies import prune_tallies
+from tocsin.store.tallies import fold_tallies, prune_tallies
 
 ROUND_SECONDS = 5.0
 PACE_SECONDS = 0.1
@@ -186,5 +186,6 @@ class Upkeep:
         await self._in_steps(remove_expired, at=now)
         await self._store.prune(finished_before=now - self._retention.history, keys_before=now - KEY_LIFETIME)
         await self._in_steps(prune_tallies, before=now - self._retention.history)
+        await self._in_steps(fold_tallies, at=now)
         await self._in_steps(prune_audit, before=now - self._retention.audit, at=now)
         self._pruned = self._clock.monotonic()

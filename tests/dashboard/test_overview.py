@@ -86,7 +86,7 @@ async def test_a_new_app_says_what_is_missing(world: World, alice: Browser) -> N
     await alice.open("/apps/fresh")
     assert charts(alice) == []
     assert "No delivery ended in this time." in alice.text
-    assert "No delivery has failed." in alice.text
+    assert "No delivery failed in this time." in alice.text
 
 
 async def test_notifiers_in_trouble_are_told_first(world: World, alice: Browser) -> None:

@@ -19,6 +19,7 @@ from tocsin.store.chores import find_chores
 from tocsin.store.deliveries import (
     DeliveryFilter,
     find_delivery,
+    find_last_failed,
     find_last_finished,
     find_newest,
     list_attempts,
@@ -34,7 +35,7 @@ from tocsin.store.operations import list_stopped
 from tocsin.store.replays import Chosen, Pace, count_replayable, first_free, list_candidates, replay, replay_chosen
 from tocsin.store.retention import prune
 from tocsin.store.sqlite import hot, rows
-from tocsin.store.tallies import count_events, prune_tallies, sum_by_app, sum_by_hour, sum_by_notifier
+from tocsin.store.tallies import count_events, fold_tallies, prune_tallies, sum_by_app, sum_by_hour, sum_by_notifier
 from tocsin.store.timeline import MERGED_APPS, list_events_of_app, list_events_of_user
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -115,6 +116,8 @@ VERBS: dict[str, Callable[[sa.Connection], Any]] = {
     "tallies of a notifier": lambda c: sum_by_hour(c, APP, 1, "no-1"),
     "tallies by notifier": lambda c: sum_by_notifier(c, APP, 1),
     "events of a day": lambda c: count_events(c, [APP], NOW),
+    "last failed": lambda c: find_last_failed(c, ["no-1", "no-2"], limit=5),
+    "fold tallies": lambda c: fold_tallies(c, at=NOW, limit=10),
     "prune tallies": lambda c: prune_tallies(c, before=NOW, limit=10),
     "attempts": lambda c: list_attempts(c, "de-1"),
     "replay": replay_what_is_gone,

@@ -8,8 +8,9 @@ import pytest
 from tests.store.cast import APP, OTHER_APP, OWNER, Stage, insert
 from tests.store.test_tallies import finished_row
 from tocsin.model import App, User
-from tocsin.statistics import SPANS, Counts, Span, Statistics, _starts
+from tocsin.statistics import SPANS, Counts, Statistics
 from tocsin.store import schema
+from tocsin.store.tallies import fold_tallies
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 PARIS = ZoneInfo("Europe/Paris")
@@ -38,7 +39,7 @@ async def test_the_parts_of_a_span_add_up_to_the_whole(stage: Stage, statistics:
     for back in range(0, span.hours + 48, 5):
         state = ("delivered", "failed", "cancelled")[back % 3]
         await end(stage, ago=back * HOUR, state=state)
-    series = await statistics.series(app(), span, zone=PARIS)
+    series = await statistics.series(app(), span)
     assert len(series.parts) == span.hours / span.part_hours
     first, last = series.parts[0], series.parts[-1]
     assert last.since <= stage.clock.now() < last.until
@@ -91,8 +92,29 @@ async def test_a_glance_tells_the_day_of_each_app(stage: Stage, statistics: Stat
     assert (await statistics.glance([app()], PARIS))[APP].events_today == 2
 
 
-def test_days_begin_at_midnight_of_the_reader_also_where_clocks_change() -> None:
-    now = datetime(2026, 3, 30, 12, tzinfo=UTC)  # the clocks of Paris went forward on the 29th
-    starts = [start.astimezone(PARIS) for start in _starts(Span(96, 24), now, PARIS)]
-    assert [(start.day, start.hour) for start in starts] == [(27, 0), (28, 0), (29, 0), (30, 0)]
-    assert starts[3].astimezone(UTC) - starts[0].astimezone(UTC) == 71 * HOUR
+async def test_what_was_folded_is_shown_as_before(stage: Stage, statistics: Statistics) -> None:
+    for back in range(0, 31 * 24, 7):
+        await end(stage, ago=back * HOUR, state=("delivered", "failed")[back % 2], latency=back * MINUTE)
+    before = [await statistics.series(app(), span) for span in SPANS.values()]
+    rows = await stage.count(schema.tallies)
+    for _ in range(2):
+        while await stage.store.write(fold_tallies, at=stage.clock.now(), limit=10) == 10:
+            pass
+    assert [await statistics.series(app(), span) for span in SPANS.values()] == before
+    assert await stage.count(schema.tallies) < rows
+    assert await stage.store.write(fold_tallies, at=stage.clock.now(), limit=10) == 0
+
+
+async def test_what_failed_last_is_found_among_what_did_not_arrive(stage: Stage, statistics: Statistics) -> None:
+    notifiers = [await stage.add_notifier(name) for name in ("one", "two")]
+    failed = []
+    for number in range(6):
+        for notifier in notifiers:
+            row = finished_row(stage, MINUTE, notifier_id=notifier.id, event_id=f"e{number}")
+            row |= {"state": ("failed", "cancelled", "delivered")[number % 3]}
+            await stage.store.write(insert, schema.finished_deliveries, row)
+            failed += [row["id"]] if row["state"] == "failed" else []
+    counts = await statistics.by_notifier(app(), SPANS["24h"])
+    found = await statistics.last_failed(counts, limit=3)
+    assert [each.id for each in found] == sorted(failed, reverse=True)[:3]
+    assert await statistics.last_failed({}, limit=3) == []

@@ -20,8 +20,8 @@ from tocsin.store.endings import cancel_pending, expire
 from tocsin.store.leases import MAX_LOST_LEASES, give_up, reap_leases
 from tocsin.store.notifiers import remove_notifier
 from tocsin.store.postgres.partitions import FINISHED, add_partition
-from tocsin.store.tallies import count_events, prune_tallies, sum_by_app, sum_by_hour, sum_by_notifier
-from tocsin.tallies import LATENCY_BOUNDS_MS, class_of, hour_of
+from tocsin.store.tallies import count_events, fold_tallies, prune_tallies, sum_by_app, sum_by_hour, sum_by_notifier
+from tocsin.tallies import LATENCY_BOUNDS_MS, class_of, hour_of, start_of
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
@@ -232,6 +232,24 @@ class TestManyConnections:
             await other.close()
         assert await check(stage) == {"delivered": 2}
         assert await stage.count(schema.tallies) == 2
+
+    async def test_what_is_counted_late_is_folded_too(self, stage: Stage, migrated_postgres_url: str) -> None:
+        late = await asyncpg.connect(migrated_postgres_url)
+        hour = 9 * 24 + 1
+        at = start_of(hour_of(stage.clock.now()) - hour - (hour_of(stage.clock.now()) - hour) % 24 + 5)
+        await late.execute(END_ONE, new_uuid7("de"), at)
+        async with asyncio.timeout(10), late.transaction():
+            await late.execute(END_ONE, new_uuid7("de"), at)
+            folding = asyncio.create_task(stage.store.write(fold_tallies, at=stage.clock.now(), limit=10))
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            while not await late.fetchval(waits):
+                await asyncio.sleep(0)
+        await folding
+        await late.close()
+        [row] = await stage.store.read(all_rows, schema.tallies)
+        assert (row.hour % 24, row.count) == (0, 2)
 
     async def test_rows_that_move_to_a_days_partition_are_not_counted_again(
         self, stage: Stage, migrated_postgres_url: str

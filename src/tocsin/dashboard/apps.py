@@ -13,10 +13,9 @@ from tocsin.dashboard.places import CurrentUser, ReadsApp, WritesApp
 from tocsin.dashboard.routes import page_router
 from tocsin.dashboard.visit import VisitOf
 from tocsin.errors import InvalidInput
-from tocsin.model import DeliveryState, Event, Message
+from tocsin.model import Event, Message
 from tocsin.rendering import render
 from tocsin.statistics import ENDS, SPANS
-from tocsin.store.deliveries import DeliveryFilter
 
 LAST = 5
 """Events, and deliveries that failed, that are shown."""
@@ -31,16 +30,14 @@ router = page_router()
 async def show_app(access: ReadsApp, visit: VisitOf, verbs: VerbsOf, span: Annotated[str, Query()] = "24h") -> Response:
     for right in (Right.NOTIFIERS_READ, Right.EVENTS_READ, Right.DELIVERIES_READ):
         access.require(right)
-    app, zone = access.app, visit.times.zone
+    app = access.app
     chosen = span if span in SPANS else "24h"
-    series = await verbs.statistics.series(app, SPANS[chosen], zone=zone)
-    counts = await verbs.statistics.by_notifier(app, SPANS[chosen], zone)
+    series = await verbs.statistics.series(app, SPANS[chosen])
+    counts = await verbs.statistics.by_notifier(app, SPANS[chosen])
     last = await verbs.statistics.last_outcomes(app)
-    glance = (await verbs.statistics.glance([app], zone))[app.id]
+    events_today = await verbs.statistics.events_today([app], visit.times.zone)
     bodies, _ = await verbs.history.list_events(app, limit=LAST, offset=0)
-    failed, _ = await verbs.history.list_deliveries(
-        app, DeliveryFilter(state=DeliveryState.FAILED), limit=LAST, offset=0
-    )
+    failed = await verbs.statistics.last_failed(counts, limit=LAST)
     rows = rows_of(await verbs.notifiers.list(app), counts, last, visit)
     return visit.show(
         "overview/app.html",
@@ -49,7 +46,7 @@ async def show_app(access: ReadsApp, visit: VisitOf, verbs: VerbsOf, span: Annot
         spans=[(name, f"/apps/{app.name}?span={name}") for name in SPANS],
         ends=ENDS,
         percentiles=list(SHARES),
-        glance=glance,
+        events_today=events_today[app.id],
         whole=series.whole,
         share=share_of(series.whole, visit),
         p95=lasting(series.whole.percentile_ms(SHARES["p95"]), visit),

@@ -58,14 +58,14 @@ def chart_ends(series: Series, visit: Visit) -> Chart:
     for part in series.parts:
         values = [part.counts.by_state.get(state, 0) for state in ENDS]
         told = ", ".join(f"{t.number(value)} {t('state.' + state)}" for state, value in zip(ENDS, values, strict=True))
-        columns.append(Column(tuple(values), _label(part, series, visit), f"{_time(part, visit)}: {told}"))
+        columns.append(Column(tuple(values), _label(part, series, visit), f"{_time(part, series, visit)}: {told}"))
     whole = ", ".join(f"{t.number(series.whole.by_state.get(state, 0))} {t('state.' + state)}" for state in ENDS)
     name = f"{t('overview.ends')}: {whole}"
     return Chart(
         drawing=draw_bars(columns, ENDS, chart_id="ends", name=name, number=partial(_short, visit)),
         legend=[(draw_swatch(end, "ends", is_hatched=end == ENDS[1]), t(f"state.{end}")) for end in ENDS],
         rows=[
-            [_time(part, visit), *(t.number(part.counts.by_state.get(state, 0)) for state in ENDS)]
+            [_time(part, series, visit), *(t.number(part.counts.by_state.get(state, 0)) for state in ENDS)]
             for part in series.parts
         ],
     )
@@ -78,8 +78,8 @@ def chart_latency(series: Series, visit: Visit) -> Chart:
         values = tuple(part.counts.percentile_ms(share) for share in SHARES.values())
         texts = [lasting(value, visit) for value in values]
         told = ", ".join(f"{name} {text}" for name, text in zip(SHARES, texts, strict=True))
-        columns.append(Column(values, _label(part, series, visit), f"{_time(part, visit)}: {told}"))
-        rows.append([_time(part, visit), *texts])
+        columns.append(Column(values, _label(part, series, visit), f"{_time(part, series, visit)}: {told}"))
+        rows.append([_time(part, series, visit), *texts])
     whole = ", ".join(f"{name} {lasting(series.whole.percentile_ms(share), visit)}" for name, share in SHARES.items())
     name = f"{visit.words('overview.latency')}: {whole}"
     return Chart(
@@ -124,13 +124,16 @@ def _short(visit: Visit, count: float) -> str:
 
 
 def _label(part: Part, series: Series, visit: Visit) -> str:
-    at = part.since.astimezone(visit.times.zone)
     if series.span.hours == DAY_HOURS:
-        return f"{at:%H:%M}"
+        return f"{part.since.astimezone(visit.times.zone):%H:%M}"
+    if series.span.part_hours == DAY_HOURS:
+        return f"{part.since:%m-%d}"
+    at = part.since.astimezone(visit.times.zone)
     return "" if at.hour >= series.span.part_hours else f"{at:%m-%d}"
 
 
-def _time(part: Part, visit: Visit) -> str:
+def _time(part: Part, series: Series, visit: Visit) -> str:
+    if series.span.part_hours == DAY_HOURS:
+        return f"{part.since:%Y-%m-%d}"  # a day of UTC, whatever it is for the reader
     since, until = (at.astimezone(visit.times.zone) for at in (part.since, part.until))
-    is_day = (part.until - part.since).total_seconds() >= (DAY_HOURS - 1) * 3600
-    return f"{since:%Y-%m-%d}" if is_day else f"{since:%Y-%m-%d %H:%M} - {until:%H:%M}"
+    return f"{since:%Y-%m-%d %H:%M} - {until:%H:%M}"

@@ -19,6 +19,9 @@ IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
 LIVE = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 UNDELIVERED = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
 
+LOOKED_AT = 50
+"""So many that did not arrive are looked at of each notifier for those that failed."""
+
 Ids = sa.Select[tuple[str]]
 
 
@@ -121,6 +124,26 @@ def find_last_finished(connection: sa.Connection, app_id: str) -> dict[str, Deli
     each = sa.select(newest.scalar_subquery()).where(notifiers.c.app_id == app_id, notifiers.c.removed_at.is_(None))
     ids = [found for found in connection.execute(each).scalars() if found is not None]
     return {delivery.notifier_id: delivery for delivery in find_deliveries(connection, ids).values()}
+
+
+def find_last_failed(connection: sa.Connection, notifier_ids: Collection[str], *, limit: int) -> list[Delivery]:
+    """Deliveries that failed, the newest first, of what did not arrive of each notifier's newest events."""
+    finished = finished_deliveries.c
+    ids: list[str] = []
+    for notifier_id in notifier_ids:
+        newest = (
+            sa.select(finished.id, finished.state)
+            # Written out for the partial index.
+            .where(finished.notifier_id == notifier_id, finished.state != sa.literal_column("'delivered'"))
+            .order_by(finished.event_id.desc())
+            .limit(LOOKED_AT)
+            .subquery()
+        )
+        failed = sa.select(newest.c.id).where(newest.c.state == DeliveryState.FAILED)
+        ids += connection.execute(failed.order_by(newest.c.id.desc()).limit(limit)).scalars()
+    newest_ids = sorted(ids, reverse=True)[:limit]
+    found = find_deliveries(connection, newest_ids)
+    return [found[delivery_id] for delivery_id in newest_ids]
 
 
 def find_delivery(connection: sa.Connection, app_id: str, delivery_id: str) -> Delivery | None:

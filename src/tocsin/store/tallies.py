@@ -1,6 +1,10 @@
-"""Reading what triggers have counted of deliveries that ended, and removing it when it is no longer kept."""
+"""Reading what triggers have counted of deliveries that ended; putting old counts together, and removing them.
 
-from collections.abc import Collection
+Hours are told apart for a day, later parts of a day, and then whole days (of UTC), so that a month is read quickly.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +16,18 @@ from tocsin.store.pages import MAX_COUNT
 from tocsin.store.port import Conduct, conducts
 from tocsin.store.schema import events, tallies
 from tocsin.tallies import hour_of
+
+FOLDED = ((8 * 24, 24), (30, 6))
+"""So many hours later, so many hours are counted as one: as many as charts of such a time show as one."""
+
+NAMES = ("app_id", "state", "latency", "notifier_id")
+
+_ADD = sa.text(
+    "INSERT INTO tallies (app_id, hour, notifier_id, state, latency, part, count) "
+    "VALUES (:app_id, :hour, :notifier_id, :state, :latency, 0, :count) "
+    "ON CONFLICT (app_id, hour, notifier_id, state, latency, part) "
+    "DO UPDATE SET count = tallies.count + excluded.count"
+)
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -62,6 +78,46 @@ def count_events(connection: sa.Connection, app_ids: Collection[str], since: dat
         limited = some.limit(MAX_COUNT).subquery()
         counts[app_id] = connection.execute(sa.select(sa.func.count()).select_from(limited)).scalar_one()
     return counts
+
+
+@conducts(Conduct(brings_work=False, changes_nouns=False))
+def fold_tallies(connection: sa.Connection, *, at: datetime, limit: int) -> int:
+    """Put the counts of hours long past together, so many rows at most; answers with how many."""
+    now, count = hour_of(at), 0
+    for hour in _hours(connection, now - FOLDED[-1][0]):
+        size = next(size for age, size in FOLDED if hour < now - age)
+        if hour % size:
+            count += _move(connection, hour, hour - hour % size, limit - count)
+        if count >= limit:
+            break
+    return count
+
+
+def _hours(connection: sa.Connection, before: int) -> Iterator[int]:
+    """The hours in which something was counted, from one to the next in their index."""
+    hour = -1
+    while True:
+        later = sa.select(sa.func.min(tallies.c.hour)).where(tallies.c.hour > hour, tallies.c.hour < before)
+        found: int | None = connection.execute(later).scalar_one()
+        if found is None:
+            return
+        yield found
+        hour = found
+
+
+def _move(connection: sa.Connection, hour: int, to_hour: int, limit: int) -> int:
+    key = tallies.primary_key.columns
+    some = sa.select(*key).where(tallies.c.hour == hour).limit(limit)
+    gone = tallies.delete().where(sa.tuple_(*key).in_(some)).returning(*(tallies.c[name] for name in (*NAMES, "count")))
+    sums: Counter[tuple[str, ...]] = Counter()
+    moved = 0
+    for *values, number in connection.execute(gone):
+        sums[tuple(values)] += number
+        moved += 1
+    added = [dict(zip(NAMES, values, strict=True), hour=to_hour, count=count) for values, count in sums.items()]
+    if added:
+        connection.execute(_ADD, added)
+    return moved
 
 
 @conducts(Conduct(brings_work=False, changes_nouns=False))
