@@ -1,20 +1,17 @@
 """An app's overview: how its deliveries fare, its notifiers, and what happened last; renaming and removing it."""
 
-from collections.abc import Iterable, Iterator
 from typing import Annotated
 
-import msgspec
 from fastapi import Query, Response
 
 from tocsin.access import Right
 from tocsin.api.context import VerbsOf
+from tocsin.dashboard.events import tell
 from tocsin.dashboard.overview import SHARES, TROUBLE, chart_ends, chart_latency, lasting, rows_of, share_of
 from tocsin.dashboard.places import CurrentUser, ReadsApp, WritesApp
 from tocsin.dashboard.routes import page_router
 from tocsin.dashboard.visit import VisitOf
 from tocsin.errors import InvalidInput
-from tocsin.model import Event, Message
-from tocsin.rendering import render
 from tocsin.statistics import ENDS, SPANS
 
 LAST = 5
@@ -54,7 +51,7 @@ async def show_app(access: ReadsApp, visit: VisitOf, verbs: VerbsOf, span: Annot
         rows=rows[:SHOWN],
         notifier_count=len(rows),
         trouble=[row.notifier for row in rows if row.notifier.state in TROUBLE[:2]][:LAST],
-        messages=list(_told(bodies)),
+        messages=[each.message for each in tell(bodies)],
         failed=failed,
     )
 
@@ -85,13 +82,3 @@ async def remove_app(access: WritesApp, user: CurrentUser, visit: VisitOf, verbs
             "overview/settings.html", status=422, access=access, name=access.app.name, problems=error.fields
         )
     return visit.go("/")
-
-
-def _told(bodies: Iterable[bytes]) -> Iterator[Message]:
-    """Events in words; one that is damaged is left out."""
-    for body in bodies:
-        try:
-            event = msgspec.json.decode(body, type=Event)
-        except msgspec.MsgspecError:
-            continue
-        yield render(event)
