@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.api.conftest import World, api, world
+from tests.api.conftest import World, anonymous, api, world
 from tests.dashboard.browser import Browser, open_browser
 from tests.dashboard.chromium import (
     PASSWORD,
@@ -19,6 +19,7 @@ from tests.dashboard.chromium import (
 from tests.dashboard.sample import Sample
 
 __all__ = [
+    "anonymous",
     "api",
     "chromium",
     "each_site",

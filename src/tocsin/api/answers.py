@@ -5,6 +5,7 @@ import re
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tocsin.api.callers import ALLOWANCE, address_in, told_of
@@ -37,6 +38,9 @@ PAGE_HEADERS = {
     "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 """Of every answer in HTML, in place of those above."""
+
+CRASH_PAGE = "crash_page"
+"""Where the state of a request has the page that stands for a crash, if it was for one."""
 
 HTTPS_ALONE = "max-age=31536000"
 
@@ -93,7 +97,8 @@ class _Exchange:
             )
             if self._is_started:
                 raise
-            await crashed()(self._scope, receive, self._answer)
+            page: Response | None = self._state.get(CRASH_PAGE)
+            await (page or crashed())(self._scope, receive, self._answer)
 
     async def _answer(self, message: Message) -> None:
         if message["type"] == "http.response.start":

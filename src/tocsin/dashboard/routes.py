@@ -1,7 +1,7 @@
 """How a page is answered: with its visit, after the check of its form, and its errors as pages."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -9,13 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from tocsin.api.answers import CRASH_PAGE
 from tocsin.api.problems import answer, answer_http
 from tocsin.dashboard.forms import read_form, refuse_foreign
 from tocsin.dashboard.visit import Visit
 from tocsin.errors import NotAuthenticated, NotFound, StoreError, TocsinError, TooMany
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-EXPLAINED = frozenset({403, 404, 429, 503})
+EXPLAINED = frozenset({403, 404, 405, 429, 503})
 """Statuses whose pages have words of their own."""
 
 
@@ -40,6 +41,9 @@ class PageRoute(APIRoute):
                 response = show_error(visit, request, error)
             except RequestValidationError:
                 response = show_error(visit, request, NotFound("page"))
+            except Exception:
+                show_crash(visit, request)
+                raise
             visit.leave(response)
             return response
 
@@ -76,18 +80,32 @@ def show_error(visit: Visit, request: Request, error: TocsinError) -> Response:
     return response
 
 
+def show_crash(visit: Visit, request: Request) -> None:
+    """Leave a page for whoever logs the bug that was met, and answers. Nothing of it is shown."""
+    page = visit.show("error.html", status=500, kind="other", text=None)
+    visit.leave(page)
+    setattr(request.state, CRASH_PAGE, page)
+
+
 def add_error_pages(app: FastAPI) -> None:
-    """Show whoever reads pages one for an address where there is nothing; others get the API's answer."""
+    """Show whoever reads pages one for an address where there is nothing, or that does not take what was sent.
+
+    Others get the API's answer.
+    """
     app.add_exception_handler(HTTPException, _answer_http)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
+    plain = await answer_http(request, error)
     is_read = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
-    if not is_read or cast("HTTPException", error).status_code != 404:
-        return await answer_http(request, error)
+    if not is_read or plain.status_code not in {404, 405}:
+        return plain
     visit = Visit(request)
     try:
         await visit.arrive()
     except StoreError as failure:
         return show_error(visit, request, failure)
-    return show_error(visit, request, NotFound("page"))
+    page = visit.show("error.html", status=plain.status_code, kind=str(plain.status_code), text=None)
+    if "allow" in plain.headers:
+        page.headers["allow"] = plain.headers["allow"]
+    return page
