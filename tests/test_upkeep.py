@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from tests.line import straight_line
-from tests.store.cast import count_rows
+from tests.store.cast import count_rows, insert
 from tocsin import upkeep
 from tocsin.clock import ManualClock
 from tocsin.store.endings import expire
-from tocsin.store.schema import sessions, sign_in_links
+from tocsin.store.schema import sessions, sign_in_links, tallies
+from tocsin.store.tallies import sum_by_hour
+from tocsin.tallies import hour_of
 
 
 async def test_much_that_expired_is_given_up_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +51,16 @@ async def test_sessions_that_are_over_leave_the_database(tmp_path: Path) -> None
             await line.running.upkeep._prune()
             counts.append([await line.running.store.read(count_rows, table) for table in (sessions, sign_in_links)])
         assert counts == [[1, 0], [0, 0]]
+
+
+async def test_tallies_go_with_the_history_and_are_folded_before(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with straight_line(tmp_path, clock=clock) as line:
+        store, now = line.running.store, hour_of(clock.now())
+        midnight = now - now % 24 - 10 * 24
+        for hour in (now - 31 * 24, midnight + 5, midnight + 6, now):
+            counted = {"app_id": line.app.id, "notifier_id": "no-1", "state": "delivered", "latency": 1}
+            await store.write(insert, tallies, counted | {"hour": hour, "part": 0, "count": 2})
+        await line.running.upkeep._prune()
+        found = await store.read(sum_by_hour, line.app.id, 0)
+        assert [(tally.hour, tally.count) for tally in found] == [(midnight, 4), (now, 2)]
