@@ -12,6 +12,7 @@ from tests.dashboard.browser import Browser, open_browser
 from tests.dashboard.conftest import PASSWORD
 from tests.dashboard.payloads import PAYLOADS
 from tests.dashboard.test_pages import check
+from tocsin.dashboard import notifiers
 from tocsin.model import Attempt, AttemptOutcome, Notifier, NotifierState, Reason
 from tocsin.notifier_rules import NotifierWish
 from tocsin.platforms.signing import Algorithm
@@ -78,6 +79,24 @@ async def test_the_list_tells_what_came_of_the_last_delivery(world: World, alice
     assert "cancelled just now" in alice.text
     link = next(each.get("href", "") for each in alice.page.iter("a") if each.get("class") == "when")
     assert (await alice.open(link)).status_code == 200
+
+
+async def test_a_long_list_comes_in_pages(world: World, alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifiers, "SHOWN", 3)
+    names = [(await add(world, name=f"hook {number}")).name for number in range(6)]
+    seen: list[str] = []
+    await alice.open(LIST)
+    while True:
+        check(alice, "en")
+        seen += [each.findtext(".//a", "") for each in alice.page.iter("th") if each.get("scope") == "row"]
+        further = [each.get("href", "") for each in alice.page.iter("a") if each.get("rel") == "next"]
+        if not further:
+            break
+        await alice.open(further[0])
+    assert seen[1:] == names
+    assert "The first ones" in alice.text
+    await alice.open(f"{LIST}?after=zz")
+    assert "The first ones" in alice.text
 
 
 async def test_an_app_without_notifiers_invites_to_add_one(world: World, alice: Browser) -> None:

@@ -9,6 +9,9 @@ ACCOUNT = "tests/dashboard/test_account.py"
 PAGES = "tests/dashboard/test_pages.py"
 STORED = "tests/store/test_sessions.py"
 
+NOTIFIERS = "tests/dashboard/test_notifiers.py"
+NEW_NOTIFIER = "tests/dashboard/test_new_notifier.py"
+
 ROUTES = "dashboard/routes.py"
 VISIT = "dashboard/visit.py"
 
@@ -129,5 +132,26 @@ PAGE_MUTANTS = (
         "\"form-action 'self'; base-uri 'none'; frame-ancestors 'none'\"",
         "\"form-action 'self'; base-uri 'none'\"",
         (f"{PAGES}::test_pages_of_visitors_are_whole_and_safe",),
+    ),
+    Mutant(
+        "settings-shown-whole-to-who-may-only-look",
+        "dashboard/notifier_views.py",
+        "is_whole = self._access.may(Right.NOTIFIERS_WRITE)",
+        "is_whole = self._access.may(Right.NOTIFIERS_READ)",
+        (f"{NOTIFIERS}::test_who_may_only_look_sees_masked_settings_and_may_test",),
+    ),
+    Mutant(
+        "secrets-shown-to-who-may-only-look",
+        "dashboard/notifier_secrets.py",
+        "import CurrentUser, ReadsSecrets, WritesNotifiers",
+        "import CurrentUser, WritesNotifiers, ReadsNotifiers as ReadsSecrets",
+        (f"{NOTIFIERS}::test_who_may_only_look_sees_masked_settings_and_may_test",),
+    ),
+    Mutant(
+        "a-new-notifier-sends-before-it-was-tried",
+        "dashboard/new_notifier.py",
+        "active=False",
+        "active=True",
+        (f"{NEW_NOTIFIER}::test_a_newcomer_adds_a_notifier_with_few_clicks",),
     ),
 )

@@ -20,12 +20,20 @@ router = page_router()
 
 NotifierRef = Annotated[str, Path(max_length=100)]
 
+SHOWN = 50
+"""So many notifiers are on a page of the list."""
+
 PAUSES = {"1": timedelta(hours=1), "8": timedelta(hours=8), "24": timedelta(hours=24)}
 
 
 @router.get("/apps/{app}/notifiers")
-async def list_notifiers(access: ReadsNotifiers, visit: VisitOf, verbs: VerbsOf, done: str = "") -> Response:
+async def list_notifiers(
+    access: ReadsNotifiers, visit: VisitOf, verbs: VerbsOf, done: str = "", after: str = ""
+) -> Response:
+    """Oldest first; `after` is the id of the last one on the page before."""
     catalogue, platforms = verbs.notifiers.catalogue, verbs.notifiers.platforms
+    all_there = await verbs.notifiers.list(access.app)
+    rest = [notifier for notifier in all_there if notifier.id > after]
     found = [
         (
             notifier,
@@ -34,7 +42,7 @@ async def list_notifiers(access: ReadsNotifiers, visit: VisitOf, verbs: VerbsOf,
             reason_of(notifier),
             verbs.notifiers.waits_for(notifier.platform),
         )
-        for notifier in await verbs.notifiers.list(access.app)
+        for notifier in rest[:SHOWN]
     ]
     return visit.show(
         "notifiers/list.html",
@@ -42,6 +50,8 @@ async def list_notifiers(access: ReadsNotifiers, visit: VisitOf, verbs: VerbsOf,
         notifiers=found,
         last=await verbs.statistics.last_outcomes(access.app) if access.may(Right.DELIVERIES_READ) else {},
         is_removed=done == "removed",
+        is_later=len(rest) < len(all_there),
+        after=rest[SHOWN - 1].id if len(rest) > SHOWN else None,
     )
 
 

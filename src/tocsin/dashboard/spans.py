@@ -27,7 +27,7 @@ def write_span(seconds: float) -> str:
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds // _UNITS[unit]:.0f}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.3f}".rstrip("0").removesuffix(".") + "s"
 
 
 def write_spans(spans: Iterable[float]) -> str:

@@ -24,7 +24,8 @@ for (const list of document.querySelectorAll("[data-choose]")) {
   search.addEventListener("keydown", (event) => {
     if (event.key === "Enter") event.preventDefault();
   });
-  list.querySelector("button[formaction]").hidden = true;
+  const find = list.querySelector("button[formaction]");
+  find.hidden = find.disabled = true; // nor is it what the Enter key presses
   filter();
 
   for (const { all, rows } of categories) {
