@@ -143,6 +143,7 @@ def _measure(subject: Tocsin, names: Mapping[str, str], database: str, requests:
                 say(f"LEFT OUT {page.name}: there is no {missing} here")
                 continue
             browser = browsers[ADMIN if page.of == "admin" else USER]
+            browser.close()  # and open anew: the server ends connections on which nothing was asked for seconds
             yield _time(partial(browser.ask, "GET", address), page.name, database, requests)
 
 

@@ -22,8 +22,18 @@ PHONE = (390, 844)
 SIZES = {"phone": PHONE, "desktop": DESKTOP}
 SCHEMES = {"light": False, "dark": True}
 
-IN_DOCUMENTS = frozenset({"app-desktop-light", "event-desktop-light"})
+IN_DOCUMENTS = frozenset(
+    {
+        "app-month-desktop-light",
+        "delivery-failed-desktop-light",
+        "notifier-slack-desktop-dark",
+        "apps-phone-dark",
+        "deliveries-phone-light",
+    }
+)
 """Pictures that documents show."""
+BELOW = 300
+"""Pixels that they show beyond the window."""
 MOST_BYTES = 150 * 1024
 
 
@@ -64,7 +74,9 @@ class Camera:
             window.page.screenshot(path=self._folder / f"{name}.png", full_page=not is_long)
             if name in IN_DOCUMENTS:
                 path = self._documents / f"{name}.png"
-                window.page.screenshot(path=path)
+                width, height = SIZES[size]
+                clip = {"x": 0, "y": 0, "width": width, "height": height + BELOW}
+                window.page.screenshot(path=path, full_page=True, clip=clip)
                 if path.stat().st_size > MOST_BYTES:
                     self.problems.append(f"{path.name} has {path.stat().st_size} bytes, more than {MOST_BYTES}")
 
