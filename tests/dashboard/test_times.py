@@ -53,6 +53,8 @@ def test_how_long_ago_it_was_is_told_roughly(span: timedelta, english: str, fren
         (999, "999 ms", "999 ms"),
         (1400, "1.4 s", "1,4 s"),
         (125_000, "2 min 5 s", "2 min 5 s"),
+        (539_700, "9 min 0 s", "9 min 0 s"),
+        (3_599_900, "1 h 0 min", "1 h 0 min"),
         (7_260_000, "2 h 1 min", "2 h 1 min"),
     ],
 )

@@ -1,6 +1,5 @@
 """What pages show of a notifier: how it fares, what it gets, how its messages look, and how a test went."""
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,10 +11,11 @@ from tocsin.access import Access, Right
 from tocsin.catalogue import Catalogue
 from tocsin.dashboard.new_notifier import NO_PROBLEMS, members_of
 from tocsin.dashboard.notifier_forms import Events, choice_of
+from tocsin.dashboard.reasons import reason_of
 from tocsin.dashboard.snippets import snippets_of
 from tocsin.dashboard.visit import Visit
 from tocsin.dashboard.words import Words
-from tocsin.model import Attempt, Delivery, Notifier, NotifierState, Reason, User
+from tocsin.model import Attempt, Delivery, Notifier, User
 from tocsin.notifiers import TEST_TYPE
 from tocsin.platforms.base import Platform, SettingKind
 from tocsin.platforms.settings import mask_settings
@@ -58,14 +58,6 @@ def gets(words: Words, catalogue: Catalogue, notifier: Notifier) -> list[str]:
     return found or [words("notifiers.gets.nothing")]
 
 
-def reason_of(notifier: Notifier) -> Reason | None:
-    """Why attempts of a failing or disabled notifier failed at last, as its state tells it."""
-    if notifier.state not in {NotifierState.FAILING, NotifierState.DISABLED}:
-        return None
-    told = set(re.findall(r"\w+", notifier.state_reason or ""))
-    return next((reason for reason in Reason if reason.value in told), None)
-
-
 class NotifierPage:
     """The pages of one notifier, for who reads them."""
 
@@ -98,7 +90,7 @@ class NotifierPage:
             notifier=notifier,
             platform=platform,
             waits_for=self._verbs.notifiers.waits_for(platform.name),
-            reason=reason_of(notifier),
+            reason=reason_of(notifier.state, notifier.state_reason),
             gets=gets(self._visit.words, self._verbs.notifiers.catalogue, notifier),
             settings=await self._settings(notifier, platform),
             sample=await self._sample(notifier, event),

@@ -7,8 +7,9 @@ from fastapi import Path, Response
 
 from tocsin.access import Access, Right
 from tocsin.api.context import VerbsOf
-from tocsin.dashboard.notifier_views import NotifierPage, Outcome, gets, reason_of
+from tocsin.dashboard.notifier_views import NotifierPage, Outcome, gets
 from tocsin.dashboard.places import CurrentUser, ReadsNotifiers, TestsNotifiers, WritesNotifiers
+from tocsin.dashboard.reasons import reason_of
 from tocsin.dashboard.routes import page_router
 from tocsin.dashboard.visit import VisitOf
 from tocsin.errors import Conflict, InvalidInput
@@ -39,7 +40,7 @@ async def list_notifiers(
             notifier,
             platforms[notifier.platform],
             gets(visit.words, catalogue, notifier),
-            reason_of(notifier),
+            reason_of(notifier.state, notifier.state_reason),
             verbs.notifiers.waits_for(notifier.platform),
         )
         for notifier in rest[:SHOWN]

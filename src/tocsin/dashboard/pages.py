@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tocsin.api.platforms import get_logo
+from tocsin.dashboard.reasons import reason_of
 from tocsin.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
@@ -34,7 +35,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals["asset"] = self.address_of
+        self._environment.globals |= {"asset": self.address_of, "reason_of": reason_of}
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(values)

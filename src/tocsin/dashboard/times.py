@@ -49,9 +49,10 @@ class Times:
             return f"{milliseconds:.0f} ms"
         if seconds < _MINUTE:
             return f"{self._words.number(seconds, 1)} s"
-        if seconds < _HOUR:
-            return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
-        return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} min"
+        minutes, rest = divmod(round(seconds), _MINUTE)
+        if minutes < _HOUR // _MINUTE:
+            return f"{minutes} min {rest} s"
+        return f"{minutes // 60} h {minutes % 60} min"
 
     def field(self, at: datetime | None) -> str:
         """What a field of the type `datetime-local` holds."""
