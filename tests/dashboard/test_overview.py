@@ -54,6 +54,21 @@ async def test_the_numbers_stand_in_chart_and_table(world: World, alice: Browser
     assert "Success 75.0 %" in " ".join(alice.text.split()) or "75.0 % Success" in alice.text
 
 
+async def test_a_notifiers_page_has_the_charts_of_its_own_week(world: World, alice: Browser) -> None:
+    mine, other = await add_notifier(world), await add_notifier(world, "other")
+    await alice.open(f"{APP}/notifiers/{mine}")
+    assert charts(alice) == []
+    await end(world, "failed", notifier_id=mine)
+    await end(world, "delivered", notifier_id=other)
+    await alice.open(f"{APP}/notifiers/{mine}")
+    assert charts(alice) == ["Deliveries over time: 0 delivered, 1 failed, 0 cancelled"]
+    await end(world, "delivered", notifier_id=mine)
+    await alice.open(f"{APP}/notifiers/{mine}")
+    ends, latency = charts(alice)
+    assert ends == "Deliveries over time: 1 delivered, 1 failed, 0 cancelled"
+    assert latency.startswith("Latency: p50 15.0 s")
+
+
 @pytest.mark.parametrize(("span", "parts", "count"), [("24h", 24, 1), ("7d", 28, 2), ("30d", 30, 3), ("<x>", 24, 1)])
 async def test_a_longer_time_is_shown_in_larger_parts(
     world: World, alice: Browser, span: str, parts: int, count: int

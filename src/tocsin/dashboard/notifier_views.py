@@ -1,6 +1,6 @@
 """What pages show of a notifier: how it fares, what it gets, how its messages look, and how a test went."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from tocsin.access import Access, Right
 from tocsin.catalogue import Catalogue
 from tocsin.dashboard.new_notifier import NO_PROBLEMS, members_of
 from tocsin.dashboard.notifier_forms import Events, choice_of
+from tocsin.dashboard.overview import SHARES, Chart, chart_ends, chart_latency
 from tocsin.dashboard.reasons import reason_of
 from tocsin.dashboard.snippets import snippets_of
 from tocsin.dashboard.visit import Visit
@@ -21,6 +22,7 @@ from tocsin.platforms.base import Platform, SettingKind
 from tocsin.platforms.settings import mask_settings
 from tocsin.platforms.signing import Algorithm, algorithm_of
 from tocsin.preview import Preview
+from tocsin.statistics import ENDS, SPANS
 from tocsin.store.delivery_search import DeliverySearch
 from tocsin.verbs import Verbs
 
@@ -95,6 +97,9 @@ class NotifierPage:
             settings=await self._settings(notifier, platform),
             sample=await self._sample(notifier, event),
             deliveries=[] if is_new else await self._recent(notifier),
+            charts=None if is_new else await self._charts(notifier),
+            ends=ENDS,
+            percentiles=list(SHARES),
             rate=self._rate(notifier.rate_per_second or platform.rate_per_second),
             lifetime=self._lifetime(notifier),
             snippets=snippets_of(algorithm_of(notifier.secret)) if platform.signs else (),
@@ -131,6 +136,14 @@ class NotifierPage:
         if lifetime % timedelta(days=1):
             return self._visit.times.lasting(lifetime.total_seconds() * 1000)
         return words("notifier.days", count=lifetime.days)
+
+    async def _charts(self, notifier: Notifier) -> Mapping[str, Chart | None] | None:
+        """A week of deliveries, where any has ended."""
+        series = await self._verbs.statistics.series(self._access.app, SPANS["7d"], notifier_id=notifier.id)
+        if not series.whole.total:
+            return None
+        latency = chart_latency(series, self._visit) if series.whole.by_latency else None
+        return {"ends": chart_ends(series, self._visit), "latency": latency}
 
     async def _recent(self, notifier: Notifier) -> list[Delivery]:
         if not self._access.may(Right.DELIVERIES_READ):
