@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from tests.store.cast import APP, Stage, insert
 from tocsin.model import AttemptOutcome, Delivery, DeliveryReason, DeliveryState, Notifier, Reason
 from tocsin.store import schema
-from tocsin.store.notifiers import get_routes, list_notifiers
+from tocsin.store.known import find_known
+from tocsin.store.notifiers import find_notifier, get_routes, list_notifiers
 
 
 async def damage(stage: Stage, notifier: Notifier, **values: Any) -> None:
@@ -50,6 +51,14 @@ async def test_what_waits_for_a_damaged_notifier_is_given_up_and_the_others_are_
     assert [claim.notifier for claim in claimed.claims] == [sound, sound]
     assert len(await ended(stage, damaged)) == 2
     assert await stage.claim(damaged) == ()
+
+
+async def test_a_damaged_notifier_is_not_found_by_itself(stage: Stage) -> None:
+    damaged, sound = await stage.add_notifier("damaged"), await stage.add_notifier("sound")
+    await damage(stage, damaged, type_data=["no", "object"])
+    for find in (find_notifier, find_known):
+        assert await stage.store.read(find, APP, damaged.id) is None
+        assert await stage.store.read(find, APP, sound.id) is not None
 
 
 async def test_a_notifier_in_a_state_of_another_release_is_not_claimed_for(stage: Stage) -> None:

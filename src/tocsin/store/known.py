@@ -21,8 +21,9 @@ class Known(msgspec.Struct, frozen=True):
 
 
 def find_known(connection: sa.Connection, app_id: str, notifier_id: str) -> Known | None:
-    row = connection.execute(_of(app_id).where(notifiers.c.id == notifier_id)).one_or_none()
-    return None if row is None else _to_known(connection, row)
+    """None also for one that is damaged."""
+    one = _of(app_id).where(notifiers.c.id == notifier_id)
+    return read_each(connection, one, notifiers.c.id, partial(_to_known, connection)).get(notifier_id)
 
 
 def list_known(connection: sa.Connection, app_id: str, at: datetime, *, limit: int, offset: int) -> list[Known]:

@@ -53,9 +53,9 @@ def count_states(connection: sa.Connection, app_ids: Collection[str]) -> dict[st
 
 
 def find_notifier(connection: sa.Connection, app_id: str, notifier_id: str) -> Notifier | None:
-    statement = _present().where(notifiers.c.app_id == app_id, notifiers.c.id == notifier_id)
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else to_notifier(connection, row)
+    """None also for one that is damaged."""
+    one = _present().where(notifiers.c.app_id == app_id, notifiers.c.id == notifier_id)
+    return read_each(connection, one, notifiers.c.id, partial(to_notifier, connection)).get(notifier_id)
 
 
 def find_sendables(connection: sa.Connection, notifier_ids: Sequence[str]) -> dict[str, Notifier | None]:
