@@ -16,7 +16,8 @@ class Times:
     def __init__(self, words: Words, zone_name: str | None, clock: Clock) -> None:
         self._words = words
         self._clock = clock
-        self.zone_name = zone_name if zone_name in zone_names() else None
+        # Listing the zones takes a moment, which nobody without one should wait for.
+        self.zone_name = zone_name if zone_name is not None and zone_name in zone_names() else None
         self.zone = UTC if self.zone_name is None else ZoneInfo(self.zone_name)
 
     def now(self) -> datetime:
