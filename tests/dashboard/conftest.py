@@ -55,3 +55,13 @@ async def alice(world: World) -> AsyncIterator[Browser]:
     async with open_browser(world.api) as browser:
         await browser.sign_in("alice", PASSWORD)
         yield browser
+
+
+@pytest.fixture
+async def limited(world: World) -> AsyncIterator[Browser]:
+    """A browser of charlie's, who may look at my-app and test its notifiers, and change nothing."""
+    await world.verbs.apps.add_collaborator(world.users["alice"], world.app, "charlie@example.com", is_limited=True)
+    await world.verbs.accounts.set_password(world.users["charlie"], PASSWORD)
+    async with open_browser(world.api) as browser:
+        await browser.sign_in("charlie", PASSWORD)
+        yield browser

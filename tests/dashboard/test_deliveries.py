@@ -1,7 +1,6 @@
 """The delivery log, each delivery, and why an event was sent or not: pages and what can be done on them."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -31,16 +30,6 @@ LATER = timedelta(minutes=1)
 @pytest.fixture
 async def notifier(world: World) -> Notifier:
     return await add_hook(world, selected_events=["app_deployed", "app_scaled"])
-
-
-@pytest.fixture
-async def limited(world: World) -> AsyncIterator[Browser]:
-    """Charlie, who may read and change nothing."""
-    await world.verbs.apps.add_collaborator(world.users["alice"], world.app, "charlie@example.com", is_limited=True)
-    await world.verbs.accounts.set_password(world.users["charlie"], PASSWORD)
-    async with open_browser(world.api) as browser:
-        await browser.sign_in("charlie", PASSWORD)
-        yield browser
 
 
 async def report(world: World, event_type: str = "deployment", **type_data: Any) -> str:

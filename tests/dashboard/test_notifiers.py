@@ -1,6 +1,5 @@
 """The notifiers of an app on pages: the list, one of them, and what can be done with it."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 
@@ -8,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.api.conftest import World
-from tests.dashboard.browser import Browser, open_browser
+from tests.dashboard.browser import Browser
 from tests.dashboard.conftest import PASSWORD
 from tests.dashboard.payloads import PAYLOADS
 from tests.dashboard.test_pages import check
@@ -41,16 +40,6 @@ async def become(world: World, notifier: Notifier, **changes) -> Notifier:
     after = msgspec.structs.replace(before, **changes)
     await world.store.write(partial(notifier_verbs.change_notifier, before=before, after=after))
     return after
-
-
-@pytest.fixture
-async def limited(world: World) -> AsyncIterator[Browser]:
-    """A browser of charlie's, who may look at my-app and test its notifiers."""
-    await world.verbs.apps.add_collaborator(world.users["alice"], world.app, "charlie@example.com", is_limited=True)
-    await world.verbs.accounts.set_password(world.users["charlie"], PASSWORD)
-    async with open_browser(world.api) as browser:
-        await browser.sign_in("charlie", PASSWORD)
-        yield browser
 
 
 async def test_the_list_tells_of_each_notifier_what_it_gets_and_how_it_fares(world: World, alice: Browser) -> None:
