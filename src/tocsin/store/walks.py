@@ -84,8 +84,8 @@ def look(
 ) -> Found[Row]:
     """A page of the rows of all parts, newest first; `time_of` tells when an id was made."""
     end = _last_of(connection, [part for part in parts if part.conditions], before)
-    step = limit + 1 if text is None else _STEP
-    lists = [_descend(connection, part, before, end, step) for part in parts]
+    most = limit + 1 if text is None else _STEP
+    lists = [_descend(connection, part, before, end, limit + 1, most) for part in parts]
     rows = heapq.merge(*lists, key=attrgetter("id"), reverse=True)
     found = _take(rows, limit) if text is None else _take_saying(connection, rows, text, limit, time_of)
     if found.before is None and end is not None:
@@ -104,13 +104,17 @@ def _last_of(connection: sa.Connection, parts: Sequence[Part], before: str | Non
     return str(last[0]) if len(last) == 2 else None
 
 
-def _descend(connection: sa.Connection, part: Part, before: str | None, end: str | None, step: int) -> Iterator[Row]:
+def _descend(
+    connection: sa.Connection, part: Part, before: str | None, end: str | None, step: int, most: int
+) -> Iterator[Row]:
+    """First few rows, which often are enough, and then more at a time."""
     while True:
         some = connection.execute(part.select(before, end).limit(step)).all()
         yield from some
         if len(some) < step:
             return
         before = some[-1].id
+        step = min(4 * step, most)
 
 
 def _take(rows: Iterable[Row], limit: int) -> Found[Row]:
@@ -125,7 +129,7 @@ def _take_saying(
     bodies = _Bodies(connection, text.text)
     found: list[Row] = []
     number = 0
-    for number, row in enumerate(_expected(rows, bodies), 1):
+    for number, row in enumerate(_expected(rows, bodies, limit + 1), 1):
         words = (row.event_type, row.id, row.event_id, row.notifier_id, text.names.get(row.notifier_id, ""))
         if wanted in "\n".join(words).casefold() or bodies.say(row.event_id):
             if len(found) == limit:
@@ -136,11 +140,12 @@ def _take_saying(
     return Found(items=found, looked_at=number)
 
 
-def _expected(rows: Iterable[Row], bodies: "_Bodies") -> Iterator[Row]:
+def _expected(rows: Iterable[Row], bodies: "_Bodies", count: int) -> Iterator[Row]:
     left = iter(rows)
-    while some := list(islice(left, _BODIES_AT_ONCE)):
+    while some := list(islice(left, count)):
         bodies.expect([row.event_id for row in some])
         yield from some
+        count = min(4 * count, _BODIES_AT_ONCE)
 
 
 class _Bodies:
